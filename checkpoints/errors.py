@@ -1,0 +1,97 @@
+"""Named errors. Each says in one sentence what is wrong and in one what to do about it."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """A store could not be read.
+
+    `sentence` says what is wrong, `advice` what to do; neither holds stored content.
+    """
+
+    advice = ""
+
+    def __init__(self, sentence: str, *, advice: str | None = None) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        if advice is not None:
+            self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.sentence} {self.advice}".strip()
+
+
+class StoreMissing(StoreError):
+    """No file at this path."""
+
+    advice = "Check the path; the explorer never creates a store."
+
+
+class StoreIsDirectory(StoreError):
+    """The path is a directory."""
+
+    advice = "Name the SQLite file inside it."
+
+
+class StoreUnreadable(StoreError):
+    """The file exists, but this user may not read it."""
+
+    advice = "Run as a user who may read it, or change its permissions."
+
+
+class NotADatabase(StoreError):
+    """The file is no SQLite database."""
+
+    advice = "Name the file that the agent's saver writes, often checkpoints.sqlite."
+
+
+class NoCheckpointTables(StoreError):
+    """A database without LangGraph's tables."""
+
+    advice = "Name the database that the agent's saver writes, or run the agent once so that it makes them."
+
+
+class OldSchema(StoreError):
+    """Tables of LangGraph before 0.2 (`thread_ts`), which no current saver reads."""
+
+    advice = "Open it with the LangGraph release that wrote it, or let the agent run again with a current one."
+
+
+class StoreDamaged(StoreError):
+    """SQLite found the file malformed."""
+
+    advice = "Restore a backup, or salvage what is left with sqlite3's .recover command."
+
+
+class StoreBusy(StoreError):
+    """A writer held the store for longer than a reader waits."""
+
+    advice = "Try again in a moment."
+
+
+class ReadTimeout(StoreError):
+    """A read took longer than its deadline."""
+
+    advice = "Narrow the search, or open one thread directly."
+
+
+class UnsupportedLocation(StoreError):
+    """A URL of a kind that no store opens."""
+
+    advice = "Give the path of a SQLite file."
+
+
+class NotFound(StoreError):
+    """The store is fine, but what was asked for is not in it."""
+
+
+class ThreadNotFound(NotFound):
+    """No rows with this thread id."""
+
+    advice = "It may have been deleted, or the id belongs to another store."
+
+
+class CheckpointNotFound(NotFound):
+    """No checkpoint with this id in this thread and namespace."""
+
+    advice = "It may have been deleted, or lie in another namespace of the thread."

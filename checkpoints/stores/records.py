@@ -1,0 +1,121 @@
+"""What a store returns: rows as they are stored, undecoded, with what the SQL could count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRow:
+    """One row of `checkpoints`.
+
+    `blob` is None where the row holds NULL and where the read's byte budget left it out (`skipped`).
+    `metadata` is bytes or text, as stored. `size` is the blob's length in bytes.
+    """
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    parent_checkpoint_id: str | None
+    type: str | None
+    blob: bytes | None
+    metadata: bytes | str | None
+    size: int
+    skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRow:
+    """One row of `writes`. `value` is None where it is NULL or was skipped for its size."""
+
+    checkpoint_id: str
+    task_id: str
+    task_path: str
+    idx: int
+    channel: str
+    type: str | None
+    value: bytes | None
+    size: int
+    skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRow:
+    """A thread as the list of threads shows it.
+
+    `activity` orders threads by their last written row, greatest last, and is the key of paging. `head`
+    is the greatest checkpoint id of the root namespace (of the greatest namespace where there is no root);
+    None when the thread has only orphaned writes. `first` is the oldest checkpoint of the same namespace.
+    """
+
+    thread_id: str
+    checkpoints: int
+    namespaces: int
+    activity: int
+    head: CheckpointRow | None
+    first: CheckpointRow | None
+    head_writes: tuple[WriteRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadPage:
+    """A page of threads, most recently written first.
+
+    `before` continues the list (pass it as `before`), None at its end. `bound` is a sentence about a bound
+    that the read hit, so that the page can say so.
+    """
+
+    threads: tuple[ThreadRow, ...]
+    before: int | None = None
+    bound: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceRow:
+    """A checkpoint namespace of a thread: how many checkpoints, and the greatest and least id."""
+
+    checkpoint_ns: str
+    checkpoints: int
+    head_id: str
+    first_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimelinePage:
+    """A page of checkpoints of one namespace, greatest id first, each with its writes in the saver's order.
+
+    `older` and `newer` are the keys of the neighbouring pages (None at the ends). `parents` are the rows
+    (without blob unless in budget) of parents that are not on the page, by id; a parent that is in neither
+    is missing from the store.
+    """
+
+    checkpoints: tuple[CheckpointRow, ...]
+    writes: dict[str, tuple[WriteRow, ...]] = field(default_factory=dict)
+    parents: dict[str, CheckpointRow] = field(default_factory=dict)
+    children: dict[str, int] = field(default_factory=dict)
+    older: str | None = None
+    newer: str | None = None
+    bound: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What a store is, in numbers. `threads` is exact up to `threads_at_least` = False, else a lower bound."""
+
+    name: str
+    kind: str
+    location: str
+    bytes: int
+    journal_mode: str
+    threads: int
+    threads_at_least: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What to look for. `thread_id` is a substring; `metadata` a key and its value as text."""
+
+    thread_id: str | None = None
+    metadata: tuple[str, str] | None = None
