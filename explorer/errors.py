@@ -1,0 +1,60 @@
+"""Errors as pages: the one place that turns them into a response.
+
+A page says what is wrong in a sentence and what to do next in another, never more: an exception's own text
+and traceback may hold what a store holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from checkpoints.errors import NotFound, ReadTimeout, StoreBusy, StoreError, StoreMissing
+from explorer.rendering import screen
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+
+def error_page(request: HttpRequest, status: int, sentence: str, advice: str = "") -> HttpResponse:
+    """Render an error as a page, or as a fragment where htmx wants one."""
+    context = {"status": status, "sentence": sentence, "advice": advice}
+    response = screen(request, "errors/page.html", "errors/_fragment.html", context)
+    response.status_code = status
+    return response
+
+
+def store_error(request: HttpRequest, error: StoreError) -> HttpResponse:
+    """Render a named error of the storage library."""
+    return error_page(request, _status(error), error.sentence, error.advice)
+
+
+def _status(error: StoreError) -> int:
+    match error:
+        case NotFound() | StoreMissing():
+            return 404
+        case StoreBusy() | ReadTimeout():
+            return 503
+        case _:
+            return 422  # there is a file, and it is not one that can be shown
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return error_page(request, 400, "This request cannot be understood.", "Follow a link of a page instead.")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return error_page(request, 403, "This is not allowed.")
+
+
+def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return error_page(request, 403, "The form does not come from this page.", "Reload it and send it again.")
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return error_page(request, 404, "There is no page at this address.", "Start from the list of stores.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return error_page(
+        request, 500, "The explorer failed at this page.", "The terminal where it runs says why."
+    )

@@ -1,0 +1,28 @@
+"""`manage.py explore`: the same as the command `checkpoint-explorer`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from django.core.management import BaseCommand, CommandError
+
+from checkpoints.errors import StoreError
+from explorer.command import DESCRIPTION, add_explore_arguments, explore
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+
+class Command(BaseCommand):
+    help = DESCRIPTION
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_explore_arguments(parser)
+
+    def handle(self, **options: Any) -> None:
+        try:
+            explore(Namespace(**options))
+        except StoreError as error:
+            raise CommandError(str(error)) from error

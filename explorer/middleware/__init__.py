@@ -1,0 +1,3 @@
+"""Middleware, all of it native to the event loop."""
+
+from __future__ import annotations

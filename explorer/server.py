@@ -1,0 +1,103 @@
+"""The server of one run: a socket on loopback, a token, uvicorn in this process."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import secrets
+import signal
+import socket
+import sys
+import webbrowser
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import uvicorn
+from django.conf import settings
+from django.core.management import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8765
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A listening socket and the URL at which it admits a browser."""
+
+    socket: socket.socket
+    host: str
+    token: str
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.socket.getsockname()[1]}/?{urlencode({'token': self.token})}"
+
+
+def bind(host: str, port: int, token: str | None = None) -> Binding:
+    """Listen on a loopback address. Port 0 takes a free one; without a token a random one is made."""
+    address = _loopback(host)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        listening = socket.create_server((address, port), family=family)
+    except OSError as error:
+        raise CommandError(_unavailable(host, port, error)) from error
+    return Binding(listening, host, token or secrets.token_urlsafe(24))
+
+
+def serve(binding: Binding, stores: Sequence[str], *, browser: bool) -> None:
+    """Serve the stores until the process is interrupted."""
+    # Set here and not in the environment, where child processes and other tools would see the token.
+    settings.EXPLORER_STORES = tuple(stores)
+    settings.EXPLORER_TOKEN = binding.token
+    settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, binding.host]
+    if browser and _has_display():
+        webbrowser.open(binding.url)  # the socket listens already: the browser waits for the answer
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a kill cleans up as Ctrl-C does
+    with binding.socket, suppress(KeyboardInterrupt):
+        uvicorn.Server(_config()).run(sockets=[binding.socket])
+
+
+def _config() -> uvicorn.Config:
+    return uvicorn.Config(
+        "explorer.asgi:application",
+        lifespan="off",
+        ws="none",
+        access_log=False,  # it would write the token
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=2,
+    )
+
+
+def _loopback(host: str) -> str:
+    with suppress(ValueError):
+        if ipaddress.ip_address(host).is_loopback:
+            return host
+    if host == "localhost":
+        return DEFAULT_HOST
+    raise CommandError(
+        f"{host} is not a loopback address: without users the explorer serves this machine only. "
+        f"Use --host {DEFAULT_HOST}, and an SSH tunnel to read from elsewhere."
+    )
+
+
+def _unavailable(host: str, port: int, error: OSError) -> str:
+    reason = (
+        "is in use"
+        if error.errno == errno.EADDRINUSE
+        else f"cannot be used ({os.strerror(error.errno or 0)})"
+    )
+    return f"Port {port} of {host} {reason}. Name another with --port, or --port 0 for any free one."
+
+
+def _has_display() -> bool:
+    """Tell whether a graphical browser can open; a text browser would take this terminal over."""
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

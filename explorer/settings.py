@@ -1,0 +1,82 @@
+"""Django's settings. No database, no sessions, never debug: the app keeps nothing of what it reads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from csp.constants import NONE, SELF
+from django.core.management.utils import get_random_secret_key
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def _folder(name: str) -> Path:
+    """Find a folder of files: inside the package when installed from a wheel, beside it in a checkout."""
+    installed = PACKAGE / name
+    return installed if installed.is_dir() else PACKAGE.parent / name
+
+
+# What this run serves. The command sets these; under another ASGI server they come from the environment.
+EXPLORER_STORES: tuple[str, ...] = tuple(filter(None, os.environ.get("EXPLORER_STORES", "").splitlines()))
+EXPLORER_TOKEN: str | None = os.environ.get("EXPLORER_TOKEN") or None
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+
+SECRET_KEY = os.environ.get("EXPLORER_SECRET_KEY") or get_random_secret_key()
+DEBUG = False
+ROOT_URLCONF = "explorer.urls"
+INSTALLED_APPS = ["django.contrib.staticfiles", "django_htmx", "explorer"]
+DATABASES: dict[str, Any] = {}
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# Each runs on the event loop: a middleware with synchronous hooks costs every request a hop to a thread.
+MIDDLEWARE = [
+    "django_htmx.middleware.HtmxMiddleware",
+    "explorer.middleware.headers.headers",
+    "explorer.middleware.inline.CspMiddleware",
+    "explorer.middleware.host.host",
+    "explorer.middleware.static.StaticMiddleware",
+    "explorer.middleware.access.access",
+    "explorer.middleware.inline.CsrfMiddleware",
+    "explorer.middleware.errors.StoreErrorMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [_folder("templates")],
+        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+    }
+]
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [_folder("static")]
+STORAGES = {"staticfiles": {"BACKEND": "explorer.assets.CollectedStorage"}}
+
+CSRF_COOKIE_NAME = "explorer_csrf"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "explorer.errors.csrf_failed"
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+    "loggers": {"django": {"handlers": ["stderr"], "level": "ERROR", "propagate": False}},
+}

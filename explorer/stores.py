@@ -1,0 +1,47 @@
+"""The stores of this run, by the slug that names each in its URLs."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import count
+from pathlib import PurePath
+
+from django.conf import settings
+from django.utils.text import slugify
+
+from checkpoints.errors import NotFound
+from checkpoints.stores import Location
+
+
+class UnknownStore(NotFound):
+    """No store of this run has this slug."""
+
+    advice = "Start from the list of stores, or start the explorer with this store among its arguments."
+
+
+def registered() -> dict[str, Location]:
+    """Return the stores by slug, in the order in which they were named."""
+    return _by_slug(tuple(settings.EXPLORER_STORES))
+
+
+def located(slug: str) -> Location:
+    """Return the location of a store. Raises UnknownStore."""
+    try:
+        return registered()[slug]
+    except KeyError:
+        raise UnknownStore("No store is open under this name.") from None
+
+
+@lru_cache(maxsize=8)
+def _by_slug(texts: tuple[str, ...]) -> dict[str, Location]:
+    found: dict[str, Location] = {}
+    for text in dict.fromkeys(texts):
+        location = Location.parse(text)
+        found[_free_slug(location, found)] = location
+    return found
+
+
+def _free_slug(location: Location, taken: dict[str, Location]) -> str:
+    slug = slugify(PurePath(location.name).stem) or "store"
+    numbered = (f"{slug}-{number}" for number in count(2))
+    return slug if slug not in taken else next(name for name in numbered if name not in taken)
