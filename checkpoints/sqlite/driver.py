@@ -7,14 +7,15 @@ connection's thread; statement by statement it would be one hop each, half of th
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+import sqlite3
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    import sqlite3
-
     import aiosqlite
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Row: TypeAlias = tuple[Any, ...]
 
@@ -37,7 +38,7 @@ def run(conn: sqlite3.Connection, operation: Operation[T]) -> T:
         while True:
             try:
                 rows = _execute(conn, statement)
-            except BaseException as error:
+            except sqlite3.Error as error:
                 statement = operation.throw(error)
             else:
                 statement = operation.send(rows)
@@ -47,10 +48,66 @@ def run(conn: sqlite3.Connection, operation: Operation[T]) -> T:
         operation.close()
 
 
+def commit(conn: sqlite3.Connection, operation: Operation[T]) -> T:
+    """Run the operation on this thread in one transaction: all of it is committed, or nothing."""
+    with transaction(conn):
+        return run(conn, operation)
+
+
 async def arun(conn: aiosqlite.Connection, operation: Operation[T]) -> T:
-    """Run the operation on the connection's own thread, in one hop."""
-    # aiosqlite has no public way to run a function on its thread; this is the one place that uses it.
-    return await conn._execute(run, conn._conn, operation)  # type: ignore[no-any-return, no-untyped-call]
+    """Run the operation on the connection's own thread, in one hop. Commits nothing."""
+    return await on_thread(conn, run, operation)
+
+
+async def acommit(conn: aiosqlite.Connection, operation: Operation[T]) -> T:
+    """Run the operation on the connection's own thread, in one hop and one transaction.
+
+    A caller that is cancelled meanwhile leaves the transaction whole: it is done or not, never half.
+    """
+    return await on_thread(conn, commit, operation)
+
+
+async def on_thread(
+    conn: aiosqlite.Connection,
+    function: Callable[Concatenate[sqlite3.Connection, P], T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Call the function with the sqlite3 connection on the thread of the aiosqlite one."""
+    # aiosqlite has no public way to do this; here is the one place that reaches inside. Before 0.22 the
+    # connection is the thread itself. One that was never awaited is opened here, as the official saver does.
+    if getattr(conn, "_thread", conn).ident is None:  # type: ignore[union-attr]
+        await conn
+    return await conn._execute(function, conn._conn, *args, **kwargs)  # type: ignore[no-any-return, no-untyped-call]
+
+
+@contextmanager
+def transaction(conn: sqlite3.Connection) -> Iterator[None]:
+    """Commit what happens inside, or roll it back when an error leaves the block.
+
+    It takes the write lock at once: a transaction that reads first and then writes fails with BUSY, without
+    waiting, when another connection wrote in between. A transaction that the connection's owner has open is
+    joined and committed with ours, as by the official saver; an error undoes our part, theirs stays open.
+    """
+    joined = conn.in_transaction
+    conn.execute("SAVEPOINT checkpoints" if joined else "BEGIN IMMEDIATE")
+    try:
+        yield
+        conn.execute("RELEASE checkpoints" if joined else "COMMIT")
+    except BaseException:
+        if conn.in_transaction:  # SQLite itself rolls back when the disk is full
+            _roll_back(conn, joined=joined)
+        raise
+    if joined:
+        conn.commit()
+
+
+def _roll_back(conn: sqlite3.Connection, *, joined: bool) -> None:
+    if joined:
+        conn.execute("ROLLBACK TO checkpoints")
+        conn.execute("RELEASE checkpoints")
+    else:
+        conn.execute("ROLLBACK")
 
 
 def _execute(conn: sqlite3.Connection, statement: Statement) -> list[Row]:

@@ -1,0 +1,197 @@
+"""LangGraph's SQLite saver for asyncio, on aiosqlite."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import aiosqlite
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from checkpoints.sqlite import operations
+from checkpoints.sqlite.codec import address, decode, encode_checkpoint, encode_writes
+from checkpoints.sqlite.driver import Operation, P, T, acommit, arun, on_thread
+from checkpoints.sqlite.listing import Listing, Search
+from checkpoints.sqlite.schema import prepare
+from checkpoints.sqlite.versions import next_version
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.checkpoint.base import (
+        ChannelVersions,
+        Checkpoint,
+        CheckpointMetadata,
+        CheckpointTuple,
+        DeltaChannelHistory,
+    )
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+
+
+class AsyncSqliteSaver(BaseCheckpointSaver[str]):
+    """Saves checkpoints in a SQLite database, in the tables of `langgraph-checkpoint-sqlite`.
+
+    Reading never writes: it creates no tables and migrates none; a database without them reads as empty, and
+    a read-only connection will do. Each call is one hop to the connection's thread.
+
+    The synchronous methods are for other threads than the event loop's; on that one they raise
+    `asyncio.InvalidStateError`, where waiting would be for ever.
+    """
+
+    def __init__(self, conn: aiosqlite.Connection, *, serde: SerializerProtocol | None = None) -> None:
+        super().__init__(serde=serde)
+        self.jsonplus_serde = JsonPlusSerializer()
+        self.conn = conn
+        self.lock = asyncio.Lock()
+        self.loop = asyncio.get_running_loop()
+        self.is_setup = False
+
+    @classmethod
+    @asynccontextmanager
+    async def from_conn_string(cls, conn_string: str) -> AsyncIterator[Self]:
+        """Open the database at a path (or `:memory:`) and close it when the block ends."""
+        async with aiosqlite.connect(conn_string) as conn:
+            yield cls(conn)
+
+    async def setup(self) -> None:
+        """Create the tables, or migrate those of an older release. The first write calls it."""
+        async with self.lock:
+            await self._prepare()
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return the checkpoint that the config names; without an id, the head of the namespace."""
+        stored = await self._read(operations.get(config))
+        return decode(self.serde, stored, config) if stored else None
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Yield checkpoints, greatest id first: of a namespace, a thread, or (None) the whole store.
+
+        `filter` matches metadata, with dots between levels; `before` names the id to stay below. The lock is
+        free between tuples, so the loop may use the saver. Raises ValueError for a filter key that
+        LangGraph does not allow.
+        """
+        listing = Listing(Search(config, filter, before), limit)
+        while page := await self._read(listing.page()):
+            for stored in page:
+                yield decode(self.serde, stored)
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint, whose parent the config names, and return the config that names it."""
+        row = encode_checkpoint(self.serde, config, checkpoint, metadata)
+        await self._write(operations.put_checkpoint(row))
+        configurable = config["configurable"]
+        return address(configurable["thread_id"], configurable["checkpoint_ns"], checkpoint["id"])
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Store the writes (channel, value) of a task on the checkpoint that the config names."""
+        rows = encode_writes(self.serde, config, writes, task_id, task_path)
+        await self._write(operations.put_writes(rows))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete all checkpoints and writes of a thread, in one transaction."""
+        await self._write(operations.delete_thread(str(thread_id)))
+
+    def get_next_version(self, current: str | None, channel: None) -> str:
+        """Return a channel version after `current`."""
+        return next_version(current)
+
+    async def _read(self, operation: Operation[T]) -> T:
+        async with self.lock:
+            return await arun(self.conn, operation)
+
+    async def _write(self, operation: Operation[T]) -> T:
+        async with self.lock:
+            await self._prepare()
+            return await acommit(self.conn, operation)
+
+    async def _prepare(self) -> None:
+        if not self.is_setup:
+            await on_thread(self.conn, prepare)
+            self.is_setup = True
+
+    # The synchronous side: each method waits, on its own thread, for its asynchronous twin on the loop's.
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return what `aget_tuple` does."""
+        return self._wait(self.aget_tuple, config)
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """Yield what `alist` does; the loop reads a page at a time, this thread decodes it."""
+        self._refuse_on_loop()
+        return self._pages(Listing(Search(config, filter, before), limit))
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Do what `aput` does."""
+        return self._wait(self.aput, config, checkpoint, metadata, new_versions)
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Do what `aput_writes` does."""
+        self._wait(self.aput_writes, config, writes, task_id, task_path)
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Do what `adelete_thread` does."""
+        self._wait(self.adelete_thread, thread_id)
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return what `aget_delta_channel_history` does."""
+        return self._wait(self.aget_delta_channel_history, config=config, channels=channels)
+
+    def _pages(self, listing: Listing) -> Iterator[CheckpointTuple]:
+        while page := self._wait(self._read, listing.page()):
+            for stored in page:
+                yield decode(self.serde, stored)
+
+    def _wait(self, method: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._refuse_on_loop()
+        return asyncio.run_coroutine_threadsafe(method(*args, **kwargs), self.loop).result()
+
+    def _refuse_on_loop(self) -> None:
+        if not self.loop.is_running() or asyncio._get_running_loop() is self.loop:
+            raise asyncio.InvalidStateError(
+                "The synchronous methods of AsyncSqliteSaver are for other threads than its event loop's, "
+                "while that loop runs. Here use the asynchronous ones: `await saver.aget_tuple(...)`, "
+                "`saver.alist(...)`, `await graph.ainvoke(...)`."
+            )

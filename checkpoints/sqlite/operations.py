@@ -1,0 +1,95 @@
+"""What a saver does to the two tables, written once for both drivers, with all of its SQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+from langgraph.checkpoint.base import WRITES_IDX_MAP, get_checkpoint_id
+
+from checkpoints.sqlite.codec import Stored
+from checkpoints.sqlite.driver import Operation, Row, Statement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.runnables import RunnableConfig
+
+CHECKPOINT = """\
+SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata
+FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"""
+BY_ID = f"{CHECKPOINT} AND checkpoint_id = ?"
+HEAD = f"{CHECKPOINT} ORDER BY checkpoint_id DESC LIMIT 1"
+WRITES = """\
+SELECT task_id, channel, type, value FROM writes
+WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? ORDER BY task_path, task_id, idx"""
+WRITES_WITHOUT_PATH = WRITES.replace("task_path, ", "")
+
+PUT_CHECKPOINT = """\
+INSERT OR REPLACE INTO checkpoints
+(thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
+VALUES (?, ?, ?, ?, ?, ?, ?)"""
+ADD_WRITE = """\
+INSERT OR IGNORE INTO writes
+(thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+REPLACE_WRITE = ADD_WRITE.replace("OR IGNORE", "OR REPLACE")
+DELETE_CHECKPOINTS = "DELETE FROM checkpoints WHERE thread_id = ?"
+DELETE_WRITES = "DELETE FROM writes WHERE thread_id = ?"
+
+
+def get(config: RunnableConfig) -> Operation[Stored | None]:
+    """Return the checkpoint that the config names; without an id, the head of the namespace."""
+    configurable = config["configurable"]
+    thread_id, checkpoint_ns = str(configurable["thread_id"]), configurable.get("checkpoint_ns", "")
+    if checkpoint_id := get_checkpoint_id(config):
+        return find(thread_id, checkpoint_ns, checkpoint_id)
+    return _stored(HEAD, thread_id, checkpoint_ns)
+
+
+def find(thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> Operation[Stored | None]:
+    """Return one checkpoint with its writes."""
+    return _stored(BY_ID, thread_id, checkpoint_ns, checkpoint_id)
+
+
+def _stored(sql: str, *parameters: str) -> Operation[Stored | None]:
+    rows = yield from select(sql, parameters)
+    return Stored._make((*rows[0], (yield from _writes(rows[0][:3])))) if rows else None
+
+
+def select(sql: str, parameters: Sequence[Any]) -> Operation[list[Row]]:
+    """Return the rows; none where the tables do not exist, since reading never creates them."""
+    try:
+        return (yield Statement(sql, parameters))
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise
+        return []
+
+
+def _writes(key: Sequence[Any]) -> Operation[list[Row]]:
+    # Files of checkpoint-sqlite before 3.1.1 and of LangGraph.js have no task_path. Asking anew costs nothing
+    # where the column exists, and another process may add it at any time.
+    try:
+        return (yield from select(WRITES, key))
+    except sqlite3.OperationalError as error:
+        if "no such column: task_path" not in str(error):
+            raise
+        return (yield from select(WRITES_WITHOUT_PATH, key))
+
+
+def put_checkpoint(row: Row) -> Operation[None]:
+    """Store the checkpoint, in place of one with its id."""
+    yield Statement(PUT_CHECKPOINT, row)
+
+
+def put_writes(rows: Sequence[Row]) -> Operation[None]:
+    """Store the writes of a task. Special ones replace what is there; others are kept as first written."""
+    special = all(row[6] in WRITES_IDX_MAP for row in rows)
+    yield Statement(REPLACE_WRITE if special else ADD_WRITE, many=rows)
+
+
+def delete_thread(thread_id: str) -> Operation[None]:
+    """Delete the checkpoints and writes of all namespaces."""
+    yield Statement(DELETE_CHECKPOINTS, (thread_id,))
+    yield Statement(DELETE_WRITES, (thread_id,))
