@@ -95,3 +95,9 @@ class CheckpointNotFound(NotFound):
     """No checkpoint with this id in this thread and namespace."""
 
     advice = "It may have been deleted, or lie in another namespace of the thread."
+
+
+class KeyUnusable(StoreError):
+    """An AES key that rows cannot be decrypted or encrypted with."""
+
+    advice = "Set LANGGRAPH_AES_KEY to the 16, 24 or 32 bytes that the agent uses, or unset it."

@@ -1,0 +1,136 @@
+"""Finds where msgpack values begin and end, without decoding them."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from checkpoints.inert.budget import OverBudget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Malformed(ValueError):
+    """Bytes that are no msgpack."""
+
+
+class Span(NamedTuple):
+    """A value within a buffer: its bytes are `data[start:end]`, and it holds `nodes` values."""
+
+    start: int
+    end: int
+    nodes: int
+
+
+# Per first byte. Tokens of one length: that length. Strings, binaries and extensions: how many bytes the
+# length takes, and how many of the header follow it. Containers: how many values a pair or an item is.
+_FIXED = [0] * 256
+_LENGTH: dict[int, tuple[int, int]] = {
+    0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0),
+    0xC7: (1, 1), 0xC8: (2, 1), 0xC9: (4, 1),
+    0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0),
+}  # fmt: skip
+_COUNT: dict[int, tuple[int, int]] = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
+
+for _byte in (*range(0x80), 0xC0, 0xC2, 0xC3, *range(0xE0, 0x100)):
+    _FIXED[_byte] = 1
+for _byte in range(0xA0, 0xC0):
+    _FIXED[_byte] = 1 + (_byte & 0x1F)
+_FIXED[0xCA:0xD9] = [5, 9, 2, 3, 5, 9, 2, 3, 5, 9, 3, 4, 6, 10, 18]
+
+# Vectors are the one thing of a million tokens that real states hold: passed over at the speed of C.
+_RUNS = (
+    (re.compile(rb"[\x00-\x7f\xc0\xc2\xc3\xe0-\xff]*"), 1),
+    (re.compile(rb"(?:\xcb.{8})*", re.DOTALL), 9),
+)
+_RUN_FROM = 16
+
+
+def is_container(byte: int) -> bool:
+    """Say whether a value that starts with this byte is a map or an array."""
+    return 0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF
+
+
+def is_map(byte: int) -> bool:
+    """Say whether a value that starts with this byte is a map."""
+    return 0x80 <= byte <= 0x8F or 0xDE <= byte <= 0xDF
+
+
+class Scanner:
+    """A pass over one buffer that gives up (`OverBudget`) after some seconds."""
+
+    __slots__ = ("_data", "_deadline", "_seconds", "_steps")
+
+    def __init__(self, data: bytes, seconds: float) -> None:
+        self._data = data
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
+        self._steps = 0
+
+    def span(self, start: int) -> Span:
+        """Return the span of the value at `start`. Raises `Malformed` where the buffer ends before it."""
+        data, pos, pending, steps, passed = self._data, start, 1, 0, 0
+        try:
+            while pending > 0:
+                steps += 1
+                pending -= 1
+                if not steps & 0x3FFF:
+                    self._tick()
+                if size := _FIXED[data[pos]]:
+                    pos += size
+                    continue
+                pos, children = self._open(pos)
+                if children >= _RUN_FROM:
+                    pos, run = self._run(pos, children)
+                    passed += run
+                    children -= run
+                pending += children
+        except IndexError:
+            raise Malformed("it ends in the middle of a value") from None
+        if pos > len(data):
+            raise Malformed("it ends in the middle of a value")
+        return Span(start, pos, steps + passed)
+
+    def children(self, start: int) -> tuple[int, Iterator[Span]]:
+        """Return the number of values directly in the container at `start`, and their spans, keys too."""
+        pos, count = self._open(start)
+        return count, self._siblings(pos, count)
+
+    def _siblings(self, pos: int, count: int) -> Iterator[Span]:
+        for _ in range(count):
+            self._steps += 1
+            if not self._steps & 0x3FF:
+                self._tick()
+            span = self.span(pos)
+            yield span
+            pos = span.end
+
+    def _open(self, pos: int) -> tuple[int, int]:
+        """Return where the token at `pos` ends (a container's: its header) and how many values follow."""
+        data = self._data
+        byte = data[pos]
+        pos += 1
+        if byte <= 0x8F:
+            return pos, 2 * (byte & 0x0F)
+        if byte <= 0x9F:
+            return pos, byte & 0x0F
+        if byte in _COUNT:
+            width, factor = _COUNT[byte]
+            return pos + width, factor * int.from_bytes(data[pos : pos + width])
+        if byte in _LENGTH:
+            width, rest = _LENGTH[byte]
+            return pos + width + rest + int.from_bytes(data[pos : pos + width]), 0
+        raise Malformed(f"it holds the byte 0x{byte:02x}, which begins no value")
+
+    def _run(self, pos: int, most: int) -> tuple[int, int]:
+        for pattern, width in _RUNS:
+            match = pattern.match(self._data, pos, pos + most * width)
+            if match and match.end() > pos:
+                return match.end(), (match.end() - pos) // width
+        return pos, 0
+
+    def _tick(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise OverBudget(f"it takes longer than {self._seconds:g} s to look through")
