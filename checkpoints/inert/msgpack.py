@@ -1,8 +1,7 @@
-"""Msgpack rows: decoded with every extension left closed, and packed again to the same bytes."""
+"""Msgpack rows, decoded with every extension left closed."""
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import ormsgpack
@@ -14,14 +13,7 @@ from checkpoints.inert.scanner import Malformed, Scanner, Span, is_container, is
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PACK = (
-    ormsgpack.OPT_NON_STR_KEYS
-    | ormsgpack.OPT_PASSTHROUGH_DATACLASS
-    | ormsgpack.OPT_PASSTHROUGH_DATETIME
-    | ormsgpack.OPT_PASSTHROUGH_ENUM
-    | ormsgpack.OPT_PASSTHROUGH_UUID
-    | ormsgpack.OPT_REPLACE_SURROGATES
-)
+_PLAIN = ormsgpack.OPT_NON_STR_KEYS
 _PAYLOADS: dict[int, type] = {
     Kind.SINGLE: object,
     Kind.POSITIONAL: list,
@@ -30,7 +22,7 @@ _PAYLOADS: dict[int, type] = {
     Kind.PYDANTIC_V1: dict,
     Kind.PYDANTIC_V2: dict,
 }
-_NESTING = frozenset({dict, list, tuple})
+_PACKED_DEPTH = 255  # ormsgpack reads deeper than it writes
 _WALKED_LEVELS = 2  # channel_values, and the channels in it
 
 
@@ -124,34 +116,19 @@ def decode(data: bytes, budget: Budget) -> Any:
         return _Walk(data, budget).value()
 
 
-def encode(value: Any) -> bytes:
-    """Pack a value; what is closed goes back verbatim. Raises TypeError for what rows cannot hold."""
-    if isinstance(value, Deferred | Rotten) and value.type == "msgpack" and isinstance(value.raw, bytes):
-        return value.raw
-    try:
-        return ormsgpack.packb(value, default=_packable, option=_PACK)
-    except ormsgpack.MsgpackEncodeError as error:
-        raise TypeError(f"A row cannot hold this value: {error}.") from None
-
-
-def fingerprint(value: Any) -> bytes:
-    """Pack a value for comparison only: unlike `==` it tells 1 from True, and it packs what is rotten."""
-    return ormsgpack.packb(value, default=_comparable, option=_PACK)
-
-
 def channel_spans(blob: bytes, budget: Budget = DEFAULT) -> dict[str, bytes] | None:
     """Return the raw msgpack of each channel value in a checkpoint; None when the blob is not such a map."""
     if not blob or len(blob) > budget.bytes or not is_map(blob[0]):
         return None
     walk = _Walk(blob, budget)
     try:
-        for key, span in walk.pairs(Span(0, len(blob), 0)):
-            if key == "channel_values" and is_map(blob[span.start]):
-                channels = {name: blob[part.start : part.end] for name, part in walk.pairs(span)}
-                return channels if all(isinstance(name, str) for name in channels) else None
+        start = walk.find("channel_values")
+        if start is None or not is_map(blob[start]):
+            return None
+        channels = {name: blob[part.start : part.end] for name, part in walk.pairs(start)}
     except ValueError:
-        pass
-    return None
+        return None
+    return channels if all(isinstance(name, str) for name in channels) else None
 
 
 class _Walk:
@@ -165,29 +142,46 @@ class _Walk:
 
     def value(self) -> Any:
         """Decode the whole. Raises ValueError when it is a leaf that is damaged, or a container too wide."""
-        whole = self._scanner.span(0)
         if not is_container(self._data[0]):
             return _unpack(self._data, self._budget.depth)
-        if self._fits(whole):
+        if len(self._data) <= self._budget.inline and self._fits(whole := self._scanner.span(0)):
             try:
                 return self._decoded(whole, 0)
             except ValueError:
                 pass
-        return self._container(whole, 1)
+        return self._container(0, 1)
 
-    def pairs(self, span: Span) -> Iterator[tuple[Any, Span]]:
-        """Yield each key of a map, decoded, and the span of its value."""
-        count, children = self._scanner.children(span.start)
+    def find(self, name: str) -> int | None:
+        """Return where the value of a key of the outermost map begins."""
+        _, children = self._scanner.children(0)
+        for key in children:
+            if self._key(key) == name:
+                return key.end
+            next(children)
+        return None
+
+    def pairs(self, start: int) -> Iterator[tuple[Any, Span]]:
+        """Yield each key of the map at `start`, decoded, and the span of its value."""
+        count, children = self._scanner.children(start)
         self._spend(count)
         for key in children:
             yield self._key(key), next(children)
 
-    def _container(self, span: Span, level: int) -> Any:
-        if is_map(self._data[span.start]):
-            return {key: self._part(child, level) for key, child in self.pairs(span)}
-        count, children = self._scanner.children(span.start)
+    def _container(self, start: int, level: int) -> Any:
+        if is_map(self._data[start]):
+            pairs = list(self.pairs(start))
+            values = self._parts([span for _, span in pairs], level)
+            return {key: value for (key, _), value in zip(pairs, values, strict=True)}
+        count, children = self._scanner.children(start)
         self._spend(count)
-        return [self._part(child, level) for child in children]
+        return self._parts(list(children), level)
+
+    def _parts(self, spans: list[Span], level: int) -> list[Any]:
+        """Decode the small ones first, so that a huge channel costs neither the others nor the versions."""
+        values: list[Any] = [None] * len(spans)
+        for index in sorted(range(len(spans)), key=lambda index: spans[index].nodes):
+            values[index] = self._part(spans[index], level)
+        return values
 
     def _part(self, span: Span, level: int) -> Any:
         raw = self._data[span.start : span.end]
@@ -199,7 +193,7 @@ class _Walk:
                 failure = str(error)
         if level < _WALKED_LEVELS and is_container(raw[0]):
             try:
-                return self._container(span, level + 1)
+                return self._container(span.start, level + 1)
             except OverBudget:
                 failure = None  # opened on its own it has a budget of its own
             except ValueError as error:
@@ -223,31 +217,31 @@ class _Walk:
         return next(iter(_unpack(b"\x81" + raw + b"\xc0", self._budget.depth)))
 
     def _spend(self, nodes: int) -> None:
-        self._nodes += nodes
-        if self._nodes > self._budget.nodes:
+        if self._nodes + nodes > self._budget.nodes:
             raise OverBudget(f"it holds more than {self._budget.nodes:,} values")
+        self._nodes += nodes
 
 
 def _unpack(data: bytes, depth: int) -> Any:
-    value = ormsgpack.unpackb(data, ext_hook=Extension, option=ormsgpack.OPT_NON_STR_KEYS)
+    value = ormsgpack.unpackb(data, ext_hook=Extension, option=_PLAIN)
     if _is_deeper(value, depth):
         raise Malformed(f"it is nested deeper than {depth} levels")
     return value
 
 
 def _is_deeper(value: Any, depth: int) -> bool:
-    """Look level by level, at containers only: a quarter of the time that unpacking took."""
-    level = [value] if type(value) in _NESTING else []
-    for _ in range(depth):
-        level = [
-            child
-            for node in level
-            for child in (chain(node, node.values()) if type(node) is dict else node)
-            if type(child) in _NESTING
-        ]
-        if not level:
-            return False
-    return bool(level)
+    """Let the packer look, which is 6x faster than Python: wrap the value so that its limit is `depth`."""
+    for _ in range(_PACKED_DEPTH - depth):
+        value = [value]
+    try:
+        ormsgpack.packb(value, default=_nothing, option=_PLAIN)
+    except ormsgpack.MsgpackEncodeError:
+        return True
+    return False
+
+
+def _nothing(_: Any) -> None:
+    return None
 
 
 def _opened(code: int, payload: Any) -> Constructed | NumpyArray | DeltaSnapshot:
@@ -270,24 +264,7 @@ def _method(rest: list[Any]) -> str | None:
 
 
 def _elements(value: Any) -> bytes:
-    raw = value.open() if isinstance(value, Deferred) else value
+    raw = value.head(value.size) if isinstance(value, Deferred) else value
     if not isinstance(raw, bytes):
         raise Malformed("its elements are no bytes")
     return raw
-
-
-def _packable(value: Any) -> ormsgpack.Ext | ormsgpack.Fragment:
-    if isinstance(value, Extension):
-        if value.code >= 0:
-            return ormsgpack.Ext(value.code, value.raw)
-        header = b"\xc9" + len(value.raw).to_bytes(4) + value.code.to_bytes(1, signed=True)
-        return ormsgpack.Fragment(header + value.raw)
-    if isinstance(value, Deferred | Rotten) and value.type == "msgpack" and isinstance(value.raw, bytes):
-        return ormsgpack.Fragment(value.raw)
-    raise TypeError(type(value).__qualname__)  # ormsgpack makes its own message, with the name
-
-
-def _comparable(value: Any) -> ormsgpack.Ext | ormsgpack.Fragment:
-    if isinstance(value, Rotten) and isinstance(value.raw, bytes):
-        return ormsgpack.Ext(127, value.raw)
-    return _packable(value)

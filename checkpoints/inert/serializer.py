@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.errors import KeyUnusable
-from checkpoints.inert import jsontext, msgpack
+from checkpoints.inert import jsontext, msgpack, packing
 from checkpoints.inert.aes import Cipher
 from checkpoints.inert.budget import DEFAULT, Budget, OverBudget
 from checkpoints.inert.msgpack import Deferred
@@ -63,7 +63,7 @@ class InertSerializer:
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         """Encode a value. Raises TypeError for objects that did not come from a row."""
         type_ = _type_of(obj)
-        if self._key is not None and "+" not in type_ and not isinstance(obj, Rotten):
+        if self._key is not None and not isinstance(obj, Rotten | Encrypted) and "+" not in type_:
             type_ += f"+{Cipher.name}"
         return type_, self.dumps_as(type_, obj)
 
@@ -123,7 +123,7 @@ class InertSerializer:
         raise ValueError("no LangGraph release writes this type")
 
     def _is_unchanged(self, value: StoredDict | StoredList) -> bool:
-        fingerprint = jsontext.fingerprint if value.type.startswith("json") else msgpack.fingerprint
+        fingerprint = jsontext.fingerprint if value.type.startswith("json") else packing.fingerprint
         try:
             return fingerprint(self.loads_typed((value.type, value.raw))) == fingerprint(value)  # type: ignore[arg-type]
         except TypeError:
@@ -131,7 +131,7 @@ class InertSerializer:
 
     def _encrypt(self, cipher: str, plain: bytes) -> bytes:
         if self._cipher is None or cipher != Cipher.name:
-            raise TypeError(f"There is no key to write a row encrypted with {cipher!r}.")
+            raise TypeError(f"Nothing here can encrypt a row with {cipher!r}.")
         return self._cipher.encrypt(plain)
 
 
@@ -147,7 +147,7 @@ def _unpacked(data: bytes, budget: Budget) -> Any:
     if len(data) <= budget.bytes and len(data) > budget.inline and not is_container(data[0]):
         return Deferred("msgpack", data)
     value = msgpack.decode(data, budget)
-    if isinstance(value, dict | list) or msgpack.fingerprint(value) == data:
+    if isinstance(value, dict | list) or packing.fingerprint(value) == data:
         return value
     if (end := Scanner(data, budget.seconds).span(0).end) < len(data):
         raise ValueError(f"{len(data) - end} bytes follow its end")
@@ -197,7 +197,7 @@ def _pickle(value: Any) -> bytes:
 
 
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {
-    "msgpack": msgpack.encode,
+    "msgpack": packing.encode,
     "json": jsontext.encode,
     "null": _null,
     "bytes": _binary,
