@@ -1,0 +1,145 @@
+"""Chat messages as any era stored them: pydantic extensions, JSON constructors, role dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from checkpoints.inert import Constructed, opened
+
+ROLES = {
+    "human": "human",
+    "user": "human",
+    "ai": "ai",
+    "assistant": "ai",
+    "system": "system",
+    "developer": "system",
+    "tool": "tool",
+    "function": "tool",
+    "remove": "remove",
+    "chat": "chat",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that a model asked for; `error` is set when its arguments could not be parsed."""
+
+    name: str
+    args: Any
+    id: str | None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message. `parts` are the content blocks that are no text; `class_name` as it was stored."""
+
+    role: str
+    class_name: str
+    text: str
+    id: str | None = None
+    name: str | None = None
+    parts: tuple[Any, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    status: str | None = None
+    usage: Mapping[str, Any] | None = None
+
+
+def message(value: Any) -> Message | None:
+    """Return the message this value is, or None."""
+    seen = opened(value)
+    if isinstance(seen, Constructed):
+        if "Message" not in seen.name or not isinstance(seen.payload, Mapping):
+            return None
+        return _message(seen.payload, seen.name)
+    if isinstance(value, Mapping) and value.get("role") in ROLES and "content" in value:
+        return _message(value, "dict")
+    return None
+
+
+def messages(value: Any) -> tuple[Message, ...] | None:
+    """Return the conversation this value is: a list of nothing but messages, at least one; else None."""
+    if not isinstance(value, (list, tuple)) or not value:
+        return None
+    found: list[Message] = []
+    for item in value:
+        one = message(item)
+        if one is None:
+            return None
+        found.append(one)
+    return tuple(found)
+
+
+def _message(fields: Mapping[str, Any], class_name: str) -> Message:
+    text, parts = _content(fields.get("content"))
+    return Message(
+        role=_role(fields, class_name),
+        class_name=class_name,
+        text=text,
+        id=_text(fields.get("id")),
+        name=_text(fields.get("name")),
+        parts=parts,
+        tool_calls=_calls(fields),
+        tool_call_id=_text(fields.get("tool_call_id")),
+        status=_text(fields.get("status")),
+        usage=usage if isinstance(usage := fields.get("usage_metadata"), Mapping) else None,
+    )
+
+
+def _role(fields: Mapping[str, Any], class_name: str) -> str:
+    named = fields.get("type") or fields.get("role") or ""
+    stem = class_name.removesuffix("Chunk").removesuffix("Message").lower()
+    return ROLES.get(str(named), ROLES.get(stem, "chat"))
+
+
+def _content(content: Any) -> tuple[str, tuple[Any, ...]]:
+    if isinstance(content, str):
+        return content, ()
+    if not isinstance(content, (list, tuple)):
+        return "", () if content is None else (content,)
+    texts: list[str] = []
+    parts: list[Any] = []
+    for block in content:
+        text = _block_text(block)
+        if text is None:
+            parts.append(block)
+        else:
+            texts.append(text)
+    return "\n".join(texts), tuple(parts)
+
+
+def _block_text(block: Any) -> str | None:
+    if isinstance(block, str):
+        return block
+    if isinstance(block, Mapping) and block.get("type") == "text":
+        return _text(block.get("text"))
+    return None
+
+
+def _calls(fields: Mapping[str, Any]) -> tuple[ToolCall, ...]:
+    calls = fields.get("tool_calls")
+    broken = fields.get("invalid_tool_calls")
+    return (
+        *(_call(call) for call in (calls if isinstance(calls, (list, tuple)) else ())),
+        *(_call(call, broken=True) for call in (broken if isinstance(broken, (list, tuple)) else ())),
+    )
+
+
+def _call(call: Any, *, broken: bool = False) -> ToolCall:
+    if not isinstance(call, Mapping):
+        return ToolCall(name="?", args=call, id=None, error="This is no tool call.")
+    function = call.get("function")
+    fields = function if isinstance(function, Mapping) else call
+    return ToolCall(
+        name=_text(fields.get("name")) or "?",
+        args=fields.get("args", fields.get("arguments")),
+        id=_text(call.get("id")),
+        error=(_text(call.get("error")) or "Its arguments could not be parsed.") if broken else None,
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,82 @@
+"""Stored values as JSON that keeps their types: what JSON has no word for becomes `{"$type": …}`."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from checkpoints.inert import (
+    Constructed,
+    Deferred,
+    DeltaSnapshot,
+    Encrypted,
+    Extension,
+    NumpyArray,
+    Pickled,
+    Rotten,
+    Unreadable,
+)
+
+TYPE = "$type"
+
+
+def jsonable(value: Any) -> Any:
+    """Return a decoded value as plain JSON data."""
+    match value:
+        case None | bool() | str():
+            return value
+        case int():
+            return value if value.bit_length() < 4_000 else {TYPE: "int", "hex": hex(value)}
+        case float():
+            return value if math.isfinite(value) else {TYPE: "float", "value": str(value)}
+        case bytes() | bytearray():
+            return {TYPE: type(value).__name__, "base64": base64.b64encode(value).decode("ascii")}
+        case list() | tuple():
+            return [jsonable(item) for item in value]
+        case Mapping():
+            return _mapping(value)
+        case Extension():
+            return _extension(value)
+        case Deferred():
+            return jsonable(value.open())
+    return _mark(value)
+
+
+def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
+    if TYPE not in value and all(isinstance(key, str) for key in value):
+        return {key: jsonable(item) for key, item in value.items()}
+    return {TYPE: "dict", "items": [[jsonable(key), jsonable(item)] for key, item in value.items()]}
+
+
+def _extension(value: Extension) -> dict[str, Any]:
+    seen = value.open()
+    match seen:
+        case Constructed():
+            named = {TYPE: f"{seen.module}.{seen.name}", "kind": seen.kind.name.lower()}
+            method = {"method": seen.method} if seen.method else {}
+            return {**named, **method, "value": jsonable(seen.payload)}
+        case NumpyArray():
+            raw = base64.b64encode(seen.raw).decode("ascii")
+            return {
+                TYPE: "numpy.ndarray",
+                "dtype": seen.dtype,
+                "shape": list(seen.shape),
+                "order": seen.order,
+                "base64": raw,
+            }
+        case DeltaSnapshot():
+            return {TYPE: "DeltaSnapshot", "value": jsonable(seen.value)}
+    return {TYPE: "extension", "code": value.code, "base64": base64.b64encode(value.raw).decode("ascii")}
+
+
+def _mark(value: Any) -> dict[str, Any]:
+    match value:
+        case Encrypted():
+            return {TYPE: "encrypted", "cipher": value.cipher, "size": len(value.raw)}
+        case Pickled():
+            return {TYPE: "pickle", "size": len(value.raw)}
+        case Rotten() | Unreadable():
+            return {TYPE: "unreadable", "reason": value.reason}
+    return {TYPE: "unreadable", "reason": f"There is no JSON for {type(value).__name__}."}

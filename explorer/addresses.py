@@ -1,0 +1,53 @@
+"""Addresses of the screens. Every link of a page is made here, so that a URL has one form."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from explorer import tilde
+
+
+def threads(store: str, *, q: str = "", before: int | None = None) -> str:
+    return f"/s/{store}/threads/" + _query(q=q, before=before)
+
+
+def timeline(store: str, thread: str, *, ns: str = "", before: str | None = None, density: str = "") -> str:
+    return f"/s/{store}/threads/{tilde.encode(thread)}/" + _query(ns=ns, before=before, density=density)
+
+
+def checkpoint(store: str, thread: str, id: str, *, ns: str = "", density: str = "") -> str:
+    return _checkpoint(store, thread, id) + _query(ns=ns, density=density)
+
+
+def value(
+    store: str,
+    thread: str,
+    id: str,
+    *,
+    ns: str = "",
+    part: str = "values",
+    channel: str = "",
+    task: str = "",
+    idx: int | None = None,
+    path: tuple[int, ...] = (),
+    start: int = 0,
+) -> str:
+    address = ".".join(map(str, path))
+    return (
+        _checkpoint(store, thread, id)
+        + "value/"
+        + _query(ns=ns, part=part, channel=channel, task=task, idx=idx, path=address, start=start or None)
+    )
+
+
+def raw(store: str, thread: str, id: str, *, ns: str = "", download: bool = False) -> str:
+    return _checkpoint(store, thread, id) + "raw/" + _query(ns=ns, download="1" if download else "")
+
+
+def _checkpoint(store: str, thread: str, id: str) -> str:
+    return f"/s/{store}/threads/{tilde.encode(thread)}/checkpoints/{tilde.encode(id)}/"
+
+
+def _query(**parameters: object) -> str:
+    given = {key: value for key, value in parameters.items() if value not in (None, "")}
+    return f"?{urlencode(given, errors='surrogatepass')}" if given else ""

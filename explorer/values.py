@@ -1,0 +1,178 @@
+"""Values as the pages show them: a conversation, a text, or typed lines, each part with its address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from checkpoints.inert import Constructed, Deferred, opened
+from checkpoints.messages import Message, ToolCall, message, messages
+from checkpoints.outline import Line, Path, brief, outline, type_name
+from explorer import addresses
+from explorer.wording import count, size
+
+MESSAGES_SHOWN = 20
+MESSAGE_TEXT_SHOWN = 4_000
+CALL_LINES_SHOWN = 40
+TEXT_SHOWN = 100_000
+
+Address = Callable[..., str]
+
+
+@dataclass(frozen=True, slots=True)
+class CallCard:
+    """A tool call inside a message."""
+
+    name: str
+    id: str
+    error: str
+    lines: tuple[LineView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageCard:
+    """One message of a conversation; `sign` tells how it changed where a change is shown."""
+
+    role: str
+    class_name: str
+    name: str
+    id: str
+    text: str
+    calls: tuple[CallCard, ...]
+    parts: tuple[str, ...]
+    answers: str
+    status: str
+    usage: str
+    sign: str = ""
+    rest: str = ""
+    rest_href: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LineView:
+    """A line of an outline with the address of what it leaves out."""
+
+    line: Line
+    href: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueView:
+    """A value. One of `cards`, `lines` and `text` is filled; `more` leads on."""
+
+    type: str = ""
+    extent: str = ""
+    cards: tuple[MessageCard, ...] = ()
+    lines: tuple[LineView, ...] = ()
+    text: str | None = None
+    more: str = ""
+    more_href: str = ""
+    more_first: bool = field(default=False)
+
+
+def value_view(value: Any, address: Address, *, path: Path = (), start: int | None = None) -> ValueView:
+    """Show a value from its part `start` on; without `start` a conversation shows its end."""
+    if isinstance(value, Deferred) and start is not None:
+        value = value.open()
+    if isinstance(value, str) and start is not None:
+        return _text_view(value, address, path, start)
+    if isinstance(value, (list, tuple)) and (found := messages(value[:1])) and found:
+        return _conversation(value, address, path, start)
+    return ValueView(
+        type=_type(value),
+        extent=_extent(value),
+        lines=line_views(outline(value, path=path, start=start or 0), address),
+    )
+
+
+def line_views(lines: Iterable[Line], address: Address) -> tuple[LineView, ...]:
+    """Give every line that leaves something out the address of the rest."""
+    return tuple(
+        LineView(line, address(path=line.path, start=line.start)) if line.mark == "more" else LineView(line)
+        for line in lines
+    )
+
+
+def _text_view(text: str, address: Address, path: Path, start: int) -> ValueView:
+    end = start + TEXT_SHOWN
+    left = len(text) - end
+    return ValueView(
+        type="str",
+        extent=count(len(text), "character"),
+        text=text[start:end],
+        more=f"{left:,} more characters" if left > 0 else "",
+        more_href=address(path=path, start=end) if left > 0 else "",
+    )
+
+
+def _conversation(value: Any, address: Address, path: Path, start: int | None) -> ValueView:
+    first = max(len(value) - MESSAGES_SHOWN, 0) if start is None else start
+    last = len(value) if start is None else min(start + MESSAGES_SHOWN * 5, len(value))
+    earlier, later = start is None and first > 0, last < len(value)
+    return ValueView(
+        type="messages",
+        extent=f"{len(value):,}",
+        cards=tuple(_item_card(value[i], partial(address, path=(*path, i))) for i in range(first, last)),
+        more=f"{first:,} earlier" if earlier else f"{len(value) - last:,} more" if later else "",
+        more_href=address(path=path, start=0) if earlier else address(path=path, start=last) if later else "",
+        more_first=earlier,
+    )
+
+
+def _item_card(value: Any, address: Callable[[], str]) -> MessageCard:
+    found = message(value)
+    if found is None:
+        return message_card(Message("chat", type_name(opened(value) or value), brief(value, 2_000)))
+    return message_card(found, rest_href=address())
+
+
+def message_card(found: Message, *, sign: str = "", rest_href: str = "") -> MessageCard:
+    """Show one message; a long text is cut, `rest_href` leads to all of it."""
+    cut = len(found.text) > MESSAGE_TEXT_SHOWN
+    return MessageCard(
+        role=found.role,
+        class_name=found.class_name,
+        name=found.name or "",
+        id=found.id or "",
+        text=found.text[:MESSAGE_TEXT_SHOWN],
+        calls=tuple(_call_card(call) for call in found.tool_calls),
+        parts=tuple(brief(part, 400) for part in found.parts),
+        answers=found.tool_call_id or "",
+        status=found.status or "",
+        usage=_usage(found.usage),
+        sign=sign,
+        rest=f"{size(len(found.text))} in all" if cut else "",
+        rest_href=rest_href if cut else "",
+    )
+
+
+def _call_card(call: ToolCall) -> CallCard:
+    lines = tuple(
+        LineView(line) for line in outline(call.args, shown=CALL_LINES_SHOWN) if line.mark != "more"
+    )
+    return CallCard(name=call.name, id=call.id or "", error=call.error or "", lines=lines)
+
+
+def _usage(usage: Mapping[str, Any] | None) -> str:
+    if not usage:
+        return ""
+    tokens = usage.get("input_tokens"), usage.get("output_tokens")
+    return f"{tokens[0]} → {tokens[1]} tokens" if all(isinstance(t, int) for t in tokens) else ""
+
+
+def _type(value: Any) -> str:
+    found = opened(value)
+    return type_name(value if found is None else found)
+
+
+def _extent(value: Any) -> str:
+    found = opened(value)
+    inside = found.payload if isinstance(found, Constructed) else value
+    return f"{len(inside):,}" if isinstance(inside, (Mapping, list, tuple)) else ""
+
+
+def value_address(store: str, thread: str, id: str, ns: str, **fixed: Any) -> Address:
+    """Return a function that addresses the parts of one stored value."""
+    return partial(addresses.value, store, thread, id, ns=ns, **fixed)

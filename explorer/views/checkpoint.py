@@ -1,0 +1,287 @@
+"""One checkpoint: what changed against its parent, its state, its pending writes, its metadata."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from checkpoints.difference import ChannelChange, changed_channels, channel_change
+from checkpoints.errors import CheckpointNotFound
+from checkpoints.inert import channel_spans
+from checkpoints.outline import outline
+from checkpoints.stores import read
+from checkpoints.stores.records import TimelinePage
+from explorer import addresses
+from explorer.forms import TimelineParameters
+from explorer.rendering import screen
+from explorer.steps import Step, TaskLine, steps, task_line, title, user_metadata
+from explorer.stores import located
+from explorer.values import (
+    LineView,
+    MessageCard,
+    ValueView,
+    line_views,
+    message_card,
+    value_address,
+    value_view,
+)
+from explorer.views import timeline as timeline_screen
+from explorer.wording import exact, short, size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.http import HttpRequest, HttpResponse
+
+    from checkpoints.inert import InertSerializer
+    from checkpoints.snapshot import PendingWrite, Snapshot
+    from checkpoints.stores import Store
+    from checkpoints.stores.records import CheckpointRow
+
+CONTROL = ("__", "branch:", "start:", "join:")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How one channel changed against the parent."""
+
+    channel: str
+    kind: str
+    note: str
+    cards: tuple[MessageCard, ...]
+    lines: tuple[tuple[str, str, str], ...]
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One channel of the state."""
+
+    name: str
+    size: str
+    note: str
+    value: ValueView
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One pending write."""
+
+    idx: int
+    channel: str
+    size: str
+    value: ValueView
+
+
+@dataclass(frozen=True, slots=True)
+class TaskWrites:
+    """A task and all that it wrote."""
+
+    task: TaskLine
+    path: str
+    writes: tuple[Write, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointScreen:
+    """What the page of one checkpoint shows."""
+
+    thread: str
+    ns: str
+    id: str
+    short: str
+    title: str
+    step: str
+    source: str
+    exact: str
+    iso: str
+    size: str
+    format: str
+    problem: str
+    metadata_problem: str
+    parent: str
+    parent_step: str
+    parent_href: str
+    parent_missing: bool
+    next: str
+    changes: tuple[Change, ...]
+    unchanged: str
+    tasks: tuple[TaskWrites, ...]
+    writes: int
+    channels: tuple[Channel, ...]
+    control: tuple[Channel, ...]
+    user_metadata: tuple[tuple[str, str], ...]
+    metadata: tuple[LineView, ...]
+    versions: tuple[tuple[str, str, bool], ...]
+    seen: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    snippet: str
+    raw_href: str
+    download_href: str
+    timeline_href: str
+
+
+async def checkpoint(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
+    asked = TimelineParameters.read(request.GET)
+    ns = asked["ns"] or ""
+    shown, beside = await read(
+        located(store), lambda opened: _load(opened, store, thread, ns, checkpoint_id, asked)
+    )
+    context = {"checkpoint": shown, "screen": beside, "store": store, "thread": thread}
+    return screen(request, "checkpoint/page.html", "checkpoint/_inspector.html", context)
+
+
+async def _load(
+    opened: Store, store: str, thread: str, ns: str, id: str, asked: dict[str, Any]
+) -> tuple[CheckpointScreen, timeline_screen.TimelineScreen]:
+    page = await one(opened, thread, ns, id)
+    shown = _screen(store, thread, ns, page, opened.serde, asked["density"] or "")
+    return shown, await timeline_screen.load(opened, store, thread, {**asked, "ns": ns}, selected=id)
+
+
+async def one(opened: Store, thread: str, ns: str, id: str) -> TimelinePage:
+    """Read one checkpoint whole, with its parent and both their writes, as a page of one."""
+    row = await opened.checkpoint_row(thread, ns, id)
+    writes = {id: await opened.writes(thread, ns, id)}
+    parents = {}
+    if parent_id := row.parent_checkpoint_id:
+        with suppress(CheckpointNotFound):
+            parents[parent_id] = await opened.checkpoint_row(thread, ns, parent_id)
+            writes[parent_id] = await opened.writes(thread, ns, parent_id)
+    return TimelinePage((row,), writes, parents)
+
+
+def _screen(
+    store: str, thread: str, ns: str, page: TimelinePage, serde: InertSerializer, density: str
+) -> CheckpointScreen:
+    step = steps(page, serde)[0]
+    at, row = step.at, step.at.row
+    sizes = _sizes(row)
+    channels = [_channel(store, at, name, value, sizes) for name, value in at.values.items()]
+    kept = "" if density == "steps" else density
+    return CheckpointScreen(
+        thread=thread,
+        ns=ns,
+        id=at.id,
+        short=short(at.id),
+        title=title(step),
+        step="?" if at.step is None else str(at.step).replace("-", "−"),
+        source=at.source or "no source",
+        exact=exact(at.written_at),
+        iso=at.written_at.isoformat() if at.written_at else "",
+        size=size(row.size),
+        format=row.type or "NULL",
+        problem=at.problem or "",
+        metadata_problem=at.metadata_problem or "",
+        parent=at.parent_id or "",
+        parent_step=_parent_step(step),
+        parent_href=_parent_href(store, thread, ns, step, kept),
+        parent_missing=bool(at.parent_id) and step.parent is None,
+        next=", ".join(step.next),
+        changes=tuple(_changes(step)),
+        unchanged=", ".join(_unchanged(step)),
+        tasks=_tasks(store, step),
+        writes=sum(len(task.writes) for task in step.ran),
+        channels=tuple(channel for channel in channels if not channel.name.startswith(CONTROL)),
+        control=tuple(channel for channel in channels if channel.name.startswith(CONTROL)),
+        user_metadata=user_metadata(at),
+        metadata=_metadata(store, at),
+        versions=_versions(step),
+        seen=tuple((node, tuple(_texts(seen))) for node, seen in at.seen.items()),
+        snippet=snippet(thread, ns, at.id),
+        raw_href=addresses.raw(store, thread, at.id, ns=ns),
+        download_href=addresses.raw(store, thread, at.id, ns=ns, download=True),
+        timeline_href=addresses.timeline(store, thread, ns=ns, density=kept),
+    )
+
+
+def _sizes(row: CheckpointRow) -> Mapping[str, int]:
+    spans = channel_spans(row.blob) if row.blob and row.type == "msgpack" else None
+    return {name: len(raw) for name, raw in spans.items()} if spans else {}
+
+
+def _channel(store: str, at: Snapshot, name: str, value: Any, sizes: Mapping[str, int]) -> Channel:
+    address = value_address(store, at.row.thread_id, at.id, at.row.checkpoint_ns, channel=name)
+    return Channel(name, size(sizes[name]) if name in sizes else "", "", value_view(value, address))
+
+
+def _changes(step: Step) -> list[Change]:
+    before = step.parent.values if step.parent else {}
+    names = [name for name in changed_channels(before, step.at.values) if not name.startswith(CONTROL[1:])]
+    return [_change(channel_change(name, before, step.at.values)) for name in names]
+
+
+def _change(found: ChannelChange) -> Change:
+    added = sum(change.sign == "+" for change in found.messages)
+    return Change(
+        channel=found.channel,
+        kind=found.kind,
+        note=f"+{added} of {found.total}" if added and found.total else "",
+        cards=tuple(message_card(change.message, sign=change.sign) for change in found.messages),
+        lines=tuple((line.sign.replace("-", "−"), line.path, line.text) for line in found.lines),
+        cut=found.cut,
+    )
+
+
+def _unchanged(step: Step) -> list[str]:
+    if step.parent is None:
+        return []
+    changed = set(changed_channels(step.parent.values, step.at.values))
+    return [name for name in step.at.values if name not in changed and not name.startswith(CONTROL)]
+
+
+def _parent_step(step: Step) -> str:
+    if step.parent is None or step.parent.step is None:
+        return ""
+    return str(step.parent.step).replace("-", "−")
+
+
+def _parent_href(store: str, thread: str, ns: str, step: Step, density: str) -> str:
+    if step.parent is None:
+        return ""
+    return addresses.checkpoint(store, thread, step.parent.id, ns=ns, density=density)
+
+
+def _tasks(store: str, step: Step) -> tuple[TaskWrites, ...]:
+    return tuple(
+        TaskWrites(task_line(task), task.path, tuple(_write(store, step.at, write) for write in task.writes))
+        for task in step.ran
+    )
+
+
+def _write(store: str, at: Snapshot, write: PendingWrite) -> Write:
+    row = write.row
+    address = value_address(
+        store, at.row.thread_id, at.id, at.row.checkpoint_ns, part="writes", task=row.task_id, idx=row.idx
+    )
+    return Write(row.idx, row.channel, size(row.size), value_view(write.value, address))
+
+
+def _metadata(store: str, at: Snapshot) -> tuple[LineView, ...]:
+    address = value_address(store, at.row.thread_id, at.id, at.row.checkpoint_ns, part="metadata")
+    return line_views(outline(dict(at.metadata)), address)
+
+
+def _versions(step: Step) -> tuple[tuple[str, str, bool], ...]:
+    before = step.parent.versions if step.parent else {}
+    return tuple(
+        (name, str(version), before.get(name) != version) for name, version in step.at.versions.items()
+    )
+
+
+def _texts(seen: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, str(version)) for name, version in seen.items()]
+
+
+def snippet(thread: str, ns: str, id: str) -> str:
+    """Return Python that addresses the checkpoint."""
+    return (
+        "config = {\n"
+        '    "configurable": {\n'
+        f'        "thread_id": {thread!r},\n'
+        f'        "checkpoint_ns": {ns!r},\n'
+        f'        "checkpoint_id": {id!r},\n'
+        "    }\n"
+        "}\n"
+        "graph.get_state(config)"
+    )

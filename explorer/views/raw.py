@@ -1,0 +1,72 @@
+"""A checkpoint as typed JSON, exactly as the saver returns it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpRequest, HttpResponse
+
+from checkpoints.errors import CheckpointNotFound
+from checkpoints.stores import read
+from checkpoints.typedjson import jsonable
+from explorer import addresses, tilde
+from explorer.forms import RawParameters
+from explorer.rendering import screen
+from explorer.stores import located
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import CheckpointTuple
+
+    from checkpoints.stores import Store
+
+SHOWN = 200_000
+
+
+async def raw(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
+    asked = RawParameters.read(request.GET)
+    ns = asked["ns"] or ""
+    found = await read(located(store), lambda opened: _tuple(opened, thread, ns, checkpoint_id))
+    text = json.dumps(_document(found), indent=2, ensure_ascii=False)
+    if asked["download"]:
+        return _download(text, thread, checkpoint_id)
+    context = {
+        "text": text[:SHOWN],
+        "cut": max(len(text) - SHOWN, 0),
+        "id": checkpoint_id,
+        "download_href": addresses.raw(store, thread, checkpoint_id, ns=ns, download=True),
+        "back_href": addresses.checkpoint(store, thread, checkpoint_id, ns=ns),
+        "store": store,
+        "thread": thread,
+    }
+    return screen(request, "raw/page.html", "raw/_raw.html", context)
+
+
+async def _tuple(opened: Store, thread: str, ns: str, id: str) -> CheckpointTuple:
+    config = {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": id}}
+    found = await opened.saver.aget_tuple(config)  # type: ignore[arg-type]
+    if found is None:
+        raise CheckpointNotFound(f"There is no checkpoint {id} here.")
+    return found
+
+
+def _document(found: CheckpointTuple) -> dict[str, Any]:
+    return {
+        "config": dict(found.config),
+        "checkpoint": jsonable(found.checkpoint),
+        "metadata": jsonable(found.metadata),
+        "parent_config": dict(found.parent_config) if found.parent_config else None,
+        "pending_writes": [
+            {"task_id": task, "channel": channel, "value": jsonable(value)}
+            for task, channel, value in found.pending_writes or ()
+        ],
+    }
+
+
+def _download(text: str, thread: str, id: str) -> HttpResponse:
+    name = f"{tilde.encode(thread)[:80]}-{tilde.encode(id)[:40]}.json"
+    response = HttpResponse(
+        text.encode("utf-8", "backslashreplace"), content_type="application/json; charset=utf-8"
+    )
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

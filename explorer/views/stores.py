@@ -1,0 +1,57 @@
+"""The open stores, each with its size, threads and state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from checkpoints.errors import StoreError
+from checkpoints.stores import Location, read
+from explorer import addresses
+from explorer.rendering import screen
+from explorer.stores import registered
+from explorer.wording import count, size
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLine:
+    """One open store; `problem` says why it cannot be read."""
+
+    slug: str
+    name: str
+    location: str
+    href: str
+    threads: str
+    size: str
+    journal: str
+    problem: str = ""
+    advice: str = ""
+
+
+async def stores(request: HttpRequest) -> HttpResponse:
+    located = registered()
+    if len(located) == 1:
+        return HttpResponseRedirect(addresses.threads(next(iter(located))))
+    lines = [await _line(slug, location) for slug, location in located.items()]
+    return screen(request, "stores/page.html", "stores/_list.html", {"stores": lines})
+
+
+async def store(request: HttpRequest, store: str) -> HttpResponse:
+    return HttpResponseRedirect(addresses.threads(store))
+
+
+async def _line(slug: str, location: Location) -> StoreLine:
+    try:
+        found = await read(location, lambda opened: opened.overview())
+    except StoreError as error:
+        return StoreLine(slug, location.name, location.text, "", "", "", "", error.sentence, error.advice)
+    return StoreLine(
+        slug=slug,
+        name=found.name,
+        location=found.location,
+        href=addresses.threads(slug),
+        threads=("more than " if found.threads_at_least else "") + count(found.threads, "thread"),
+        size=size(found.bytes),
+        journal=found.journal_mode,
+    )

@@ -1,0 +1,135 @@
+"""The threads of a store, most recently written first, and the search for some of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from checkpoints.preview import preview
+from checkpoints.snapshot import pending_write, snapshot
+from checkpoints.status import Status, status
+from checkpoints.stores import read
+from checkpoints.tasks import next_nodes, pending_sends, tasks
+from explorer import addresses, search
+from explorer.forms import ThreadsParameters
+from explorer.rendering import screen
+from explorer.stores import located
+from explorer.wording import ago, count, exact
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+    from checkpoints.inert import InertSerializer
+    from checkpoints.snapshot import Snapshot
+    from checkpoints.stores import Store
+    from checkpoints.stores.records import CheckpointRow, ThreadPage, ThreadRow
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadLine:
+    """One thread of the list."""
+
+    id: str
+    href: str
+    preview: str
+    status: str
+    next: str
+    checkpoints: str
+    namespaces: str
+    last: str
+    iso: str
+    exact: str
+    ago: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadsScreen:
+    """What the list of threads shows."""
+
+    store: str
+    q: str
+    searching: str
+    threads: tuple[ThreadLine, ...]
+    older: str
+    newest: str
+    bound: str | None
+
+
+async def threads(request: HttpRequest, store: str) -> HttpResponse:
+    asked = ThreadsParameters.read(request.GET)
+    page = await read(located(store), lambda opened: _page(opened, asked))
+    shown = _screen(store, asked, *page)
+    return screen(request, "threads/page.html", "threads/_list.html", {"screen": shown, "store": store})
+
+
+async def _page(opened: Store, asked: dict[str, Any]) -> tuple[ThreadPage, InertSerializer]:
+    wanted = search.parse(asked["q"] or "")
+    page = await opened.threads(before=asked["before"], search=wanted)
+    return page, opened.serde
+
+
+def _screen(store: str, asked: dict[str, Any], page: ThreadPage, serde: InertSerializer) -> ThreadsScreen:
+    now = datetime.now(UTC)
+    q = asked["q"] or ""
+    return ThreadsScreen(
+        store=store,
+        q=q,
+        searching=_searching(q),
+        threads=tuple(_line(store, row, serde, now) for row in page.threads),
+        older="" if page.before is None else addresses.threads(store, q=q, before=page.before),
+        newest=addresses.threads(store, q=q) if asked["before"] is not None else "",
+        bound=page.bound,
+    )
+
+
+def _searching(q: str) -> str:
+    wanted = search.parse(q)
+    if wanted is None:
+        return ""
+    parts = []
+    if wanted.thread_id:
+        parts.append(f"whose id contains “{wanted.thread_id}”")
+    if wanted.metadata:
+        parts.append(f"with a checkpoint whose metadata has {wanted.metadata[0]} = {wanted.metadata[1]}")
+    return " and ".join(parts)
+
+
+def _line(store: str, row: ThreadRow, serde: InertSerializer, now: datetime) -> ThreadLine:
+    head, first = _decoded(row.head, serde), _decoded(row.first, serde)
+    found, plan = _state(head, row, serde)
+    written_at = head.written_at if head else None
+    return ThreadLine(
+        id=row.thread_id,
+        href=addresses.timeline(store, row.thread_id, ns=row.head.checkpoint_ns if row.head else ""),
+        preview=preview(first, head),
+        status=found,
+        next=", ".join(plan),
+        checkpoints=f"{row.checkpoints:,}",
+        namespaces="" if row.namespaces == 1 else count(row.namespaces, "namespace"),
+        last=_last(head),
+        iso=written_at.isoformat() if written_at else "",
+        exact=exact(written_at),
+        ago=ago(written_at, now),
+    )
+
+
+def _decoded(row: CheckpointRow | None, serde: InertSerializer) -> Snapshot | None:
+    return None if row is None else snapshot(row, serde)
+
+
+def _state(head: Snapshot | None, row: ThreadRow, serde: InertSerializer) -> tuple[str, tuple[str, ...]]:
+    """Return the derived status and the next nodes; a thread of orphaned writes has neither."""
+    if head is None:
+        return "orphaned writes", ()
+    sends = pending_sends(head)
+    ran = tasks((pending_write(write, serde) for write in row.head_writes), sends)
+    plan = next_nodes(head, sends, ran)
+    found = status(head, ran, plan)
+    return found.value, () if found is Status.IDLE else plan
+
+
+def _last(head: Snapshot | None) -> str:
+    if head is None:
+        return "no checkpoint"
+    return f"{head.source or 'no source'} · step {'?' if head.step is None else head.step}"

@@ -1,0 +1,109 @@
+"""The timeline of one namespace of a thread, newest first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from checkpoints.stores import read
+from explorer import addresses
+from explorer.forms import DENSITIES, TimelineParameters
+from explorer.namespaces import NamespaceLine, namespace_lines
+from explorer.rendering import screen
+from explorer.steps import Pending, StepLine, pending_card, step_lines, steps
+from explorer.stores import located
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+    from checkpoints.inert import InertSerializer
+    from checkpoints.stores import Store
+    from checkpoints.stores.records import NamespaceRow, TimelinePage
+
+STEPS_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineScreen:
+    """What a timeline shows. `selected` is the id of the checkpoint beside it, empty when there is none."""
+
+    store: str
+    thread: str
+    ns: str
+    density: str
+    densities: tuple[tuple[str, str], ...]
+    namespaces: tuple[NamespaceLine, ...]
+    checkpoints: int
+    steps: tuple[StepLine, ...]
+    pending: Pending | None
+    older: str
+    newest: str
+    bound: str | None
+    selected: str = ""
+
+
+async def timeline(request: HttpRequest, store: str, thread: str) -> HttpResponse:
+    asked = TimelineParameters.read(request.GET)
+    shown = await read(located(store), lambda opened: load(opened, store, thread, asked))
+    context = {"screen": shown, "store": store, "thread": thread}
+    return screen(request, "timeline/page.html", "timeline/_pane.html", context)
+
+
+async def load(
+    opened: Store, store: str, thread: str, asked: dict[str, Any], selected: str = ""
+) -> TimelineScreen:
+    """Read the page of the timeline that the parameters ask for, or the one around `selected`."""
+    namespaces = await opened.namespaces(thread)
+    ns = _namespace(asked["ns"], namespaces)
+    page = await opened.timeline(
+        thread, ns, before=asked.get("before") or None, around=selected or None, limit=STEPS_SHOWN + 1
+    )
+    return _screen(
+        store, thread, ns, asked.get("density") or "steps", namespaces, page, opened.serde, selected
+    )
+
+
+def _namespace(asked: str | None, namespaces: tuple[NamespaceRow, ...]) -> str:
+    """Return the namespace to show: the one asked for, else the root, else the first that has checkpoints."""
+    if asked or not namespaces or any(row.checkpoint_ns == "" for row in namespaces):
+        return asked or ""
+    return max(namespaces, key=lambda row: row.head_id or "").checkpoint_ns
+
+
+def _screen(
+    store: str,
+    thread: str,
+    ns: str,
+    density: str,
+    namespaces: tuple[NamespaceRow, ...],
+    page: TimelinePage,
+    serde: InertSerializer,
+    selected: str,
+) -> TimelineScreen:
+    related = steps(page, serde)
+    lines = step_lines(store, density, page, related, selected, STEPS_SHOWN)
+    more = len(page.checkpoints) > STEPS_SHOWN or page.older is not None
+    return TimelineScreen(
+        store=store,
+        thread=thread,
+        ns=ns,
+        density=density,
+        densities=tuple(
+            (name, addresses.timeline(store, thread, ns=ns, density="" if name == "steps" else name))
+            for name in DENSITIES
+        ),
+        namespaces=namespace_lines(store, thread, ns, density, namespaces),
+        checkpoints=next((row.checkpoints for row in namespaces if row.checkpoint_ns == ns), 0),
+        steps=lines,
+        pending=pending_card(related[0]) if related and page.newer is None else None,
+        older=_page_link(store, thread, ns, density, lines[-1].id) if more and lines else "",
+        newest="" if page.newer is None else _page_link(store, thread, ns, density, None),
+        bound=page.bound,
+        selected=selected,
+    )
+
+
+def _page_link(store: str, thread: str, ns: str, density: str, before: str | None) -> str:
+    return addresses.timeline(
+        store, thread, ns=ns, before=before, density="" if density == "steps" else density
+    )

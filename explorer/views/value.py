@@ -1,0 +1,95 @@
+"""One part of a stored value, for what a checkpoint's page leaves out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from checkpoints.errors import NotFound
+from checkpoints.inert import Deferred
+from checkpoints.outline import Path, at_path
+from checkpoints.snapshot import pending_write, snapshot
+from checkpoints.stores import read
+from explorer import addresses
+from explorer.forms import ValueParameters
+from explorer.rendering import screen
+from explorer.stores import located
+from explorer.values import ValueView, value_address, value_view
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+    from checkpoints.stores import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ValueScreen:
+    """What the page of one value shows."""
+
+    id: str
+    title: str
+    address: str
+    value: ValueView
+    back_href: str
+
+
+async def value(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
+    asked = ValueParameters.read(request.GET)
+    asked["part"] = asked["part"] or "values"
+    found = await read(located(store), lambda opened: _find(opened, thread, checkpoint_id, asked))
+    shown = _screen(store, thread, checkpoint_id, asked, found)
+    context = {"value": shown, "store": store, "thread": thread}
+    return screen(request, "value/page.html", "value/_value.html", context)
+
+
+async def _find(opened: Store, thread: str, id: str, asked: dict[str, Any]) -> Any:
+    if asked["part"] == "writes":
+        whole = await _write(opened, thread, id, asked)
+    else:
+        at = snapshot(await opened.checkpoint_row(thread, asked["ns"] or "", id), opened.serde)
+        whole = at.metadata if asked["part"] == "metadata" else _channel(at.values, asked["channel"] or "")
+    try:
+        return at_path(whole.open() if isinstance(whole, Deferred) else whole, _path(asked))
+    except LookupError:
+        raise _missing() from None
+
+
+async def _write(opened: Store, thread: str, id: str, asked: dict[str, Any]) -> Any:
+    for row in await opened.writes(thread, asked["ns"] or "", id):
+        if row.task_id == asked["task"] and row.idx == asked["idx"]:
+            return pending_write(row, opened.serde).value
+    raise _missing()
+
+
+def _channel(values: Any, name: str) -> Any:
+    if name not in values:
+        raise _missing()
+    return values[name]
+
+
+def _path(asked: dict[str, Any]) -> Path:
+    return tuple(int(ordinal) for ordinal in (asked["path"] or "").split(".") if ordinal)
+
+
+def _missing() -> NotFound:
+    return NotFound(
+        "There is no such value in this checkpoint.",
+        advice="Go back to the checkpoint and open the value from there.",
+    )
+
+
+def _screen(store: str, thread: str, id: str, asked: dict[str, Any], found: Any) -> ValueScreen:
+    ns, path = asked["ns"] or "", _path(asked)
+    fixed = {
+        name: asked[name] for name in ("part", "channel", "task", "idx") if asked[name] not in (None, "")
+    }
+    view = value_view(
+        found, value_address(store, thread, id, ns, **fixed), path=path, start=asked["start"] or 0
+    )
+    return ValueScreen(
+        id=id,
+        title=asked["channel"] or {"writes": "pending write"}.get(asked["part"], asked["part"]),
+        address=".".join(map(str, path)),
+        value=view,
+        back_href=addresses.checkpoint(store, thread, id, ns=ns),
+    )

@@ -1,0 +1,62 @@
+// Comfort only: every page works without it.
+(() => {
+  const root = document.documentElement;
+  root.classList.add("js");
+
+  const rows = () => [...document.querySelectorAll("a.step, .threads .id a")].filter((row) => row.offsetParent);
+
+  const move = (by) => {
+    const all = rows();
+    const at = all.findIndex((row) => row === document.activeElement || row.hasAttribute("aria-current"));
+    const focused = all.indexOf(document.activeElement);
+    const from = focused >= 0 ? focused : at;
+    const to = all[Math.min(Math.max(from + by, 0), all.length - 1)];
+    if (to) { to.focus(); to.scrollIntoView({ block: "nearest" }); }
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, textarea, select")) {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    if (event.key === "j") move(1);
+    else if (event.key === "k") move(-1);
+    else {
+      const target = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+      if (!target) return;
+      event.preventDefault();
+      if (target.matches("input")) { target.focus(); target.select(); } else target.click();
+    }
+  });
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest(".copy");
+    if (!button) return;
+    const said = button.textContent;
+    navigator.clipboard.writeText(button.dataset.copy).then(
+      () => { button.textContent = "copied"; },
+      () => { button.textContent = "not allowed"; },
+    ).finally(() => setTimeout(() => { button.textContent = said; }, 1200));
+  });
+
+  // The selected step follows the inspector; the server marks it on a full page.
+  const mark = () => {
+    const shown = document.querySelector("#inspector [data-checkpoint]");
+    for (const step of document.querySelectorAll("a.step")) {
+      if (shown && step.title === shown.dataset.checkpoint) step.setAttribute("aria-current", "true");
+      else step.removeAttribute("aria-current");
+    }
+  };
+
+  document.addEventListener("htmx:afterSwap", (event) => {
+    if (event.detail.target.id !== "inspector") return;
+    mark();
+    event.detail.target.scrollTop = 0;
+    if (getComputedStyle(document.querySelector("#timeline")).display === "none") scrollTo(0, 0);
+  });
+
+  document.addEventListener("DOMContentLoaded", () => {
+    document.querySelector('a.step[aria-current]')?.scrollIntoView({ block: "nearest" });
+  });
+})();
