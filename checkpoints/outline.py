@@ -34,7 +34,7 @@ CHILDREN_SHOWN = 100
 LINES_SHOWN = 400
 OPEN_DEPTH = 2
 OPEN_CHILDREN = 24
-SEQUENCES = {"set", "frozenset", "deque"}
+SHOWN_IN_A_LINE = {"datetime", "pathlib", "re", "zoneinfo", "uuid", "decimal", "ipaddress"}
 SECRETS = {"SecretStr", "SecretBytes"}
 
 
@@ -173,7 +173,7 @@ def _members(seen: Any) -> Mapping[Any, Any] | Sequence[Any] | None:
 
 
 def _constructed_members(seen: Constructed) -> Mapping[Any, Any] | Sequence[Any] | None:
-    if seen.module in {"datetime", "pathlib", "re", "zoneinfo", "uuid", "decimal", "ipaddress"}:
+    if _package(seen) in SHOWN_IN_A_LINE:
         return None
     if isinstance(seen.payload, Mapping):
         return seen.payload
@@ -240,7 +240,7 @@ def _constructed_text(seen: Constructed) -> str:
     payload = seen.payload
     if seen.name in SECRETS:
         return "••••••••"
-    match seen.module, payload:
+    match _package(seen), payload:
         case "uuid", str() if len(payload) == 32:
             return "-".join((payload[:8], payload[8:12], payload[12:16], payload[16:20], payload[20:]))
         case "pathlib", list() | tuple():
@@ -250,6 +250,11 @@ def _constructed_text(seen: Constructed) -> str:
         case "datetime", _:
             return _time_text(seen)
     return payload if isinstance(payload, str) else brief(payload)
+
+
+def _package(seen: Constructed) -> str:
+    # Python 3.13 has pathlib.Path in `pathlib._local`, 3.14 in `pathlib` again.
+    return seen.module.partition(".")[0]
 
 
 def _time_text(seen: Constructed) -> str:
