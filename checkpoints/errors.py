@@ -54,7 +54,9 @@ class NoCheckpointTables(StoreError):
 class OldSchema(StoreError):
     """Tables of LangGraph before 0.2 (`thread_ts`), which no current saver reads."""
 
-    advice = "Open it with the LangGraph release that wrote it, or let the agent run again with a current one."
+    advice = (
+        "Open it with the LangGraph release that wrote it, or let the agent run again with a current one."
+    )
 
 
 class StoreDamaged(StoreError):
@@ -73,6 +75,12 @@ class ReadTimeout(StoreError):
     """A read took longer than its deadline."""
 
     advice = "Narrow the search, or open one thread directly."
+
+
+class NoRoomForCopy(StoreError):
+    """A store whose writer died must be copied to be read, and the temporary folder is too small."""
+
+    advice = "Free space in the temporary folder (TMPDIR), or let the agent open its store once."
 
 
 class UnsupportedLocation(StoreError):

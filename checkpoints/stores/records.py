@@ -11,7 +11,8 @@ class CheckpointRow:
     """One row of `checkpoints`.
 
     `blob` is None where the row holds NULL and where the read's byte budget left it out (`skipped`).
-    `metadata` is bytes or text, as stored. `size` is the blob's length in bytes.
+    `metadata` is bytes or text, as stored; None where it is NULL and where it was too large
+    (`metadata_skipped`). `size` is the blob's length in bytes.
     """
 
     thread_id: str
@@ -23,6 +24,7 @@ class CheckpointRow:
     metadata: bytes | str | None
     size: int
     skipped: bool = False
+    metadata_skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ class NamespaceRow:
 class TimelinePage:
     """A page of checkpoints of one namespace, greatest id first, each with its writes in the saver's order.
 
-    `older` and `newer` are the keys of the neighbouring pages (None at the ends). `parents` are the rows
+    `older` and `newer` are the keys of the neighbouring pages: None at the ends, and `newer` is the empty
+    text where the newer page is the first one. `parents` are the rows
     (without blob unless in budget) of parents that are not on the page, by id; a parent that is in neither
     is missing from the store.
     """
@@ -101,7 +104,7 @@ class TimelinePage:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What a store is, in numbers. `threads` is exact up to `threads_at_least` = False, else a lower bound."""
+    """What a store is, in numbers. `threads` is exact, or a lower bound with `threads_at_least`."""
 
     name: str
     kind: str

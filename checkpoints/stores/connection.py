@@ -1,0 +1,125 @@
+"""A guarded connection: it reads, for a limited time, and its errors have names."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from checkpoints.errors import (
+    NotADatabase,
+    ReadTimeout,
+    StoreBusy,
+    StoreDamaged,
+    StoreError,
+    StoreUnreadable,
+)
+from checkpoints.stores.opening import Opening, choose
+from checkpoints.stores.recovery import recovered
+from checkpoints.stores.schema import Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from checkpoints.stores.location import Location
+
+BUSY_SECONDS = 2.0
+READ_SECONDS = 10.0
+DEADLINE_STEPS = 20_000  # virtual machine steps between looks at the clock, well under a millisecond
+
+_SETTINGS = (
+    "PRAGMA trusted_schema=OFF",
+    "PRAGMA cell_size_check=ON",
+    "PRAGMA mmap_size=0",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA cache_size=-65536",
+    "PRAGMA query_only=ON",
+    "SELECT 1 FROM json_each('[]'), pragma_table_info('checkpoints')",  # declared now, denied later
+)
+_READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE})
+_ERRORS: dict[int, tuple[type[StoreError], str]] = {
+    sqlite3.SQLITE_NOTADB: (NotADatabase, "is not a SQLite database"),
+    sqlite3.SQLITE_CORRUPT: (StoreDamaged, "is damaged"),
+    sqlite3.SQLITE_BUSY: (StoreBusy, "is busy"),
+    sqlite3.SQLITE_LOCKED: (StoreBusy, "is busy"),
+    sqlite3.SQLITE_PROTOCOL: (StoreBusy, "is busy"),
+    sqlite3.SQLITE_READONLY: (StoreBusy, "has an unfinished write"),
+    sqlite3.SQLITE_SCHEMA: (StoreBusy, "is changing its tables"),
+    sqlite3.SQLITE_INTERRUPT: (ReadTimeout, f"was read for more than {READ_SECONDS:.0f} seconds"),
+    sqlite3.SQLITE_CANTOPEN: (StoreUnreadable, "cannot be opened"),
+    sqlite3.SQLITE_PERM: (StoreUnreadable, "may not be read"),
+    sqlite3.SQLITE_IOERR: (StoreUnreadable, "could not be read from its disk"),
+}
+
+
+class Connected(NamedTuple):
+    """A guarded connection, how it was opened and what tables it found."""
+
+    conn: sqlite3.Connection
+    opening: Opening
+    schema: Schema
+
+
+def connect(location: Location) -> Connected:
+    """Open a store's file, guarded. The connection is for one thread at a time."""
+    opening = choose(location.path)
+    if opening.stranded:
+        opening = recovered(opening)
+    try:
+        return _connect(opening, location.name)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+            raise
+        return _connect(recovered(opening), location.name)
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Turn SQLite's errors into ours. Its own sentences may quote the file, so they go no further."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        unknown = StoreDamaged, f"cannot be read ({getattr(error, 'sqlite_errorname', 'unknown error')})"
+        kind, sentence = _ERRORS.get(code & 0xFF, unknown)
+        raise kind(f"{name} {sentence}.") from error
+
+
+def _connect(opening: Opening, name: str) -> Connected:
+    conn = sqlite3.connect(
+        opening.uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        _guard(conn)
+        if opening.journal_mode == "wal":
+            # All answers of one read see one state. Not so in a rollback file: there readers stop the writer.
+            conn.execute("BEGIN")
+        schema = Schema.of(conn, name)
+        conn.set_authorizer(_authorize)
+    except BaseException:
+        conn.close()
+        raise
+    return Connected(conn, opening, schema)
+
+
+def _guard(conn: sqlite3.Connection) -> None:
+    conn.text_factory = _text
+    deadline = time.monotonic() + READ_SECONDS
+    conn.set_progress_handler(lambda: time.monotonic() > deadline, DEADLINE_STEPS)
+    for setting in _SETTINGS:
+        conn.execute(setting)
+
+
+def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+    """Let the connection compile nothing but SELECT, and what describes a table."""
+    allowed = (
+        action in _READING
+        or (action == sqlite3.SQLITE_FUNCTION and second != "load_extension")
+        or (action == sqlite3.SQLITE_PRAGMA and first == "table_info")
+    )
+    return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode(errors="replace")

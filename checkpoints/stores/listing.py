@@ -1,0 +1,158 @@
+"""Which threads are on a page.
+
+A thread stands where its last written row does. Walking the rows downwards finds a page of threads without
+looking at the rest of the store, as long as the newest rows belong to enough of them; else every thread's
+id is looked up, skipping from one to the next along the primary key.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from checkpoints.sqlite.driver import Operation, Statement
+from checkpoints.stores.rows import text
+
+if TYPE_CHECKING:
+    from checkpoints.stores.schema import Schema
+
+GREATEST_ROWID = 2**63 - 1
+WALK = (250, 1_000, 4_000, 15_000)  # rows by chunk
+SCAN = 5_000  # thread ids by chunk
+SCAN_SECONDS = 2.0
+
+_WALK = "SELECT rowid, thread_id FROM checkpoints WHERE rowid BETWEEN 1 AND ?1 ORDER BY rowid DESC LIMIT ?2"
+_LAST = "(SELECT max(rowid) FROM checkpoints last WHERE last.thread_id = ids.thread_id)"
+_LAST_OF = """
+SELECT p.value, (SELECT max(rowid) FROM checkpoints last WHERE last.thread_id = c.thread_id)
+FROM json_each(?1) p CROSS JOIN checkpoints c ON c.rowid = p.value
+"""
+_ORPHAN = "CASE WHEN NOT EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = ids.thread_id) THEN 1 END"
+_SCAN = """
+WITH RECURSIVE ids(thread_id) AS (
+    SELECT CASE WHEN ?1 IS NULL THEN (SELECT min(thread_id) FROM {table})
+                ELSE (SELECT min(thread_id) FROM {table} WHERE thread_id > CAST(?1 AS TEXT)) END
+    UNION ALL
+    SELECT (SELECT min(thread_id) FROM {table} WHERE thread_id > ids.thread_id)
+    FROM ids WHERE thread_id IS NOT NULL
+    LIMIT ?2
+)
+SELECT CAST(thread_id AS BLOB), CASE WHEN instr(lower(thread_id), lower(?3)) THEN {key} END
+FROM ids WHERE thread_id IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A thread's place in the list; threads that have only writes come last, below zero."""
+
+    activity: int
+    thread_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The threads of a page, the key that continues the list, and the bound that the read hit."""
+
+    entries: list[Entry]
+    before: int | None = None
+    bound: str | None = None
+
+
+def listing(schema: Schema, needle: str, before: int | None, limit: int) -> Operation[Listing]:
+    """List the threads whose id contains the needle (ASCII letters in either case), latest first."""
+    entries: list[Entry] | None = [] if before is not None and before <= 0 else None
+    bound = None
+    if entries is None and schema.rowid and not needle:
+        entries = yield from _walk(before, limit + 1)
+    if entries is None:
+        entries, bound = yield from _scan(schema, needle, before)
+    if len(entries) <= limit:
+        entries += yield from _orphans(schema, needle, before)
+    more = len(entries) > limit
+    return Listing(entries[:limit], entries[limit - 1].activity if more else None, bound)
+
+
+def count_threads(schema: Schema, seconds: float) -> Operation[tuple[int, bool]]:
+    """Count the threads that have checkpoints; and tell whether time ran out before the last."""
+    found, bound = yield from _ids(schema.sql(_SCAN, table="checkpoints", key="1"), "", seconds)
+    return len(found), bound is not None
+
+
+def last_rows(schema: Schema) -> Operation[int]:
+    """Add up the greatest rowids, which grow with every row that is written; 0 without rowids."""
+    total = 0
+    for table in ("checkpoints", "writes") if schema.writes else ("checkpoints",):
+        if schema.rowid:
+            [(rowid,)] = yield Statement(f"SELECT ifnull(max(rowid), 0) FROM {table}")  # noqa: S608
+            total += rowid
+    return total
+
+
+def row_before(key: int | None) -> int:
+    """Return the greatest rowid before a key of paging."""
+    return GREATEST_ROWID if key is None else max(0, min(key - 1, GREATEST_ROWID))
+
+
+def _walk(before: int | None, wanted: int) -> Operation[list[Entry] | None]:
+    """Walk the rows downwards. None when too many of them belong to too few threads."""
+    top = row_before(before)
+    entries: list[Entry] = []
+    seen: set[str] = set()
+    for size in WALK:
+        rows = yield Statement(_WALK, (top, size))
+        fresh = []
+        for rowid, thread_id in rows:
+            if thread_id not in seen:
+                seen.add(thread_id)
+                fresh.append(Entry(rowid, text(thread_id)))
+        entries += fresh if before is None else (yield from _not_listed_before(fresh))
+        if len(entries) >= wanted or len(rows) < size:
+            return entries[:wanted]
+        top = rows[-1][0] - 1
+    return None
+
+
+def _not_listed_before(entries: list[Entry]) -> Operation[list[Entry]]:
+    """Leave out the threads that have later rows than the one that the walk met."""
+    rows = yield Statement(_LAST_OF, (json.dumps([entry.activity for entry in entries]),))
+    last = {rowid for rowid, last in rows if rowid == last}
+    return [entry for entry in entries if entry.activity in last]
+
+
+def _scan(schema: Schema, needle: str, before: int | None) -> Operation[tuple[list[Entry], str | None]]:
+    key = _LAST if schema.rowid else "1"
+    found, bound = yield from _ids(schema.sql(_SCAN, table="checkpoints", key=key), needle)
+    if not schema.rowid:
+        found = [(place, thread_id) for place, (_, thread_id) in enumerate(found, 1)]
+    entries = [Entry(*row) for row in sorted(found, reverse=True) if before is None or row[0] < before]
+    return entries, bound
+
+
+def _orphans(schema: Schema, needle: str, before: int | None) -> Operation[list[Entry]]:
+    """List the threads that have writes but no checkpoints, in the order of their ids."""
+    sql = schema.sql(_SCAN, table=schema.sql("{writes}"), key=_ORPHAN)
+    found, _ = yield from _ids(sql, needle)
+    places = ((-place, thread_id) for place, (_, thread_id) in enumerate(found, 1))
+    return [Entry(*row) for row in places if before is None or row[0] < before]
+
+
+def _ids(
+    sql: str, needle: str, seconds: float = SCAN_SECONDS
+) -> Operation[tuple[list[tuple[int, str]], str | None]]:
+    """Skip from thread id to thread id; return key and id of those that have a key."""
+    found: list[tuple[int, str]] = []
+    last: bytes | None = None
+    looked_at = 0
+    deadline = time.monotonic() + seconds
+    while True:
+        rows = yield Statement(sql, (last, SCAN, needle))
+        found += [(key, text(thread_id)) for thread_id, key in rows if key is not None]
+        looked_at += len(rows)
+        if len(rows) < SCAN:
+            return found, None
+        if time.monotonic() > deadline:
+            return found, f"Only the first {looked_at:,} threads in the order of their ids were looked at."
+        last = rows[-1][0]

@@ -1,0 +1,64 @@
+"""Private copies of files whose writer died in the middle of something.
+
+To read such a file SQLite first finishes or undoes what the writer left, which writes. So it does that to
+a copy, which is kept as long as the original stays as it is, and removed when the process ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sqlite3
+import tempfile
+import threading
+from contextlib import closing
+from dataclasses import replace
+
+from checkpoints.errors import NoRoomForCopy, StoreBusy
+from checkpoints.stores.descriptors import hold
+from checkpoints.stores.opening import Fingerprint, Opening, sqlite_uri
+
+CHUNK = 1 << 20
+SPARE = 64 << 20  # bytes of the disk that a copy leaves free
+
+_copies: dict[str, tuple[Fingerprint, str]] = {}
+_lock = threading.Lock()
+
+
+def recovered(opening: Opening) -> Opening:
+    """Return an opening of a recovered copy, good while the original does not change."""
+    with _lock:
+        current = Fingerprint.of(opening.path)
+        copied, copy = _copies.get(opening.path, (None, ""))
+        if copied != current:
+            if copied:
+                shutil.rmtree(os.path.dirname(copy), ignore_errors=True)
+            copy = _copy(opening.path, current)
+            _copies[opening.path] = current, copy
+    return replace(opening, fingerprint=current, copy=copy)
+
+
+def _copy(path: str, fingerprint: Fingerprint) -> str:
+    folder = tempfile.mkdtemp(prefix="checkpoint-explorer-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy = os.path.join(folder, "store.sqlite")
+    for suffix in ("", "-wal", "-journal"):
+        if os.path.exists(path + suffix):
+            _copy_file(path + suffix, copy + suffix)
+    if Fingerprint.of(path) != fingerprint:
+        raise StoreBusy(f"{os.path.basename(path)} was written while it was copied.")
+    with closing(sqlite3.connect(sqlite_uri(copy, "mode=rw"), uri=True)) as conn:
+        conn.execute("PRAGMA trusted_schema=OFF")
+        conn.execute("PRAGMA journal_mode=DELETE")
+    return copy
+
+
+def _copy_file(source: str, target: str) -> None:
+    held = hold(source)
+    if shutil.disk_usage(os.path.dirname(target)).free < os.stat(source).st_size + SPARE:
+        raise NoRoomForCopy(f"{os.path.basename(source)} must be copied to be read, but the disk is full.")
+    with open(target, "wb") as file:
+        offset = 0
+        while chunk := held.read(CHUNK, offset):
+            offset += file.write(chunk)

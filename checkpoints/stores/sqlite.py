@@ -1,0 +1,153 @@
+"""SQLite stores: opened for one question, and closed."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+import aiosqlite
+
+from checkpoints.errors import StoreBusy, StoreError
+from checkpoints.inert import InertSerializer
+from checkpoints.sqlite.aio import AsyncSqliteSaver
+from checkpoints.sqlite.driver import Operation, arun
+from checkpoints.stores import threads, timeline
+from checkpoints.stores.connection import Connected, connect, named
+from checkpoints.stores.listing import count_threads, last_rows
+from checkpoints.stores.opening import Fingerprint
+from checkpoints.stores.records import (
+    CheckpointRow,
+    NamespaceRow,
+    Overview,
+    Search,
+    ThreadPage,
+    TimelinePage,
+    WriteRow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+
+    from checkpoints.stores.location import Location
+
+T = TypeVar("T")
+ATTEMPTS = 5
+COUNT_SECONDS = 0.25
+
+
+class SqliteStore:
+    """The `Store` of a SQLite file, on a connection that only reads."""
+
+    def __init__(
+        self, location: Location, conn: aiosqlite.Connection, opened: Connected, serde: SerializerProtocol
+    ) -> None:
+        self.location = location
+        self.conn = conn
+        self.serde = serde
+        self._opening = opened.opening
+        self._schema = opened.schema
+
+    @cached_property
+    def saver(self) -> AsyncSqliteSaver:
+        return AsyncSqliteSaver(self.conn, serde=self.serde)
+
+    async def overview(self) -> Overview:
+        count, more = await self._run(count_threads(self._schema, COUNT_SECONDS))
+        return Overview(
+            name=self.location.name,
+            kind="sqlite",
+            location=self.location.text,
+            bytes=Fingerprint.of(self._opening.path).bytes,
+            journal_mode=self._opening.journal_mode,
+            threads=count,
+            threads_at_least=more,
+            extra={
+                "writes_table": self._schema.writes,
+                "task_path": self._schema.task_path,
+                "recovered_copy": self._opening.copy is not None,
+            },
+        )
+
+    async def threads(
+        self, *, before: int | None = None, limit: int = 50, search: Search | None = None
+    ) -> ThreadPage:
+        return await self._run(threads.page(self._schema, search, before, limit))
+
+    async def namespaces(self, thread_id: str) -> tuple[NamespaceRow, ...]:
+        return await self._run(threads.namespaces(self._schema, thread_id))
+
+    async def timeline(
+        self,
+        thread_id: str,
+        ns: str,
+        *,
+        before: str | None = None,
+        around: str | None = None,
+        limit: int = 50,
+    ) -> TimelinePage:
+        return await self._run(timeline.page(self._schema, thread_id, ns, before, around, limit))
+
+    async def checkpoint_row(self, thread_id: str, ns: str, checkpoint_id: str) -> CheckpointRow:
+        return await self._run(timeline.checkpoint(thread_id, ns, checkpoint_id))
+
+    async def writes(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[WriteRow, ...]:
+        return await self._run(timeline.writes_of(self._schema, thread_id, ns, checkpoint_id))
+
+    async def change_probe(self) -> int:
+        return await self._run(last_rows(self._schema))
+
+    async def _run(self, operation: Operation[T]) -> T:
+        return await arun(self.conn, operation)
+
+
+async def read(
+    location: Location,
+    question: Callable[[SqliteStore], Awaitable[T]],
+    *,
+    serde: SerializerProtocol | None = None,
+) -> T:
+    """Open the store, ask it the question, close it.
+
+    The question may be asked again: a file that nobody seemed to have open is read without locks, and what
+    was read is forgotten when somebody wrote meanwhile. Raises a StoreError that says what is wrong.
+    """
+    serde = serde or InertSerializer.from_environment()
+    with named(location.name):
+        for _ in range(ATTEMPTS):
+            entrance = _Entrance(location)
+            try:
+                async with aiosqlite.Connection(entrance.connect, iter_chunk_size=64) as conn:
+                    answer = await question(SqliteStore(location, conn, entrance.opened, serde))
+            except (sqlite3.Error, StoreError):
+                if not entrance.moved():
+                    raise
+            else:
+                if not entrance.moved():
+                    return answer
+    raise StoreBusy(f"{location.name} is written too often to be read without locks.")
+
+
+def check(location: Location) -> None:
+    """Raise the StoreError that says why this store cannot be read, if it cannot."""
+    with named(location.name), closing(connect(location).conn):
+        pass
+
+
+class _Entrance:
+    """Connects on aiosqlite's thread, and keeps what that found out."""
+
+    opened: Connected
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+
+    def connect(self) -> sqlite3.Connection:
+        self.opened = connect(self.location)
+        return self.opened.conn
+
+    def moved(self) -> bool:
+        return hasattr(self, "opened") and self.opened.opening.moved()

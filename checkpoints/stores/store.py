@@ -1,0 +1,57 @@
+"""What can be asked of an open store, whatever holds its rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
+    from checkpoints.stores.records import (
+        CheckpointRow,
+        NamespaceRow,
+        Overview,
+        Search,
+        ThreadPage,
+        TimelinePage,
+        WriteRow,
+    )
+
+
+class Store(Protocol):
+    """One open store. Every answer is bounded in rows, bytes and time, and pages go by key."""
+
+    @property
+    def saver(self) -> BaseCheckpointSaver[Any]:
+        """LangGraph's view of the same connection."""
+
+    async def overview(self) -> Overview:
+        """Tell what the store is, in numbers."""
+
+    async def threads(
+        self, *, before: int | None = None, limit: int = 50, search: Search | None = None
+    ) -> ThreadPage:
+        """Read a page of threads, most recently written first."""
+
+    async def namespaces(self, thread_id: str) -> tuple[NamespaceRow, ...]:
+        """List a thread's namespaces by name. Raises ThreadNotFound."""
+
+    async def timeline(
+        self,
+        thread_id: str,
+        ns: str,
+        *,
+        before: str | None = None,
+        around: str | None = None,
+        limit: int = 50,
+    ) -> TimelinePage:
+        """Read a page of checkpoints before a key, or one with a few newer ones above `around`."""
+
+    async def checkpoint_row(self, thread_id: str, ns: str, checkpoint_id: str) -> CheckpointRow:
+        """Read one checkpoint. Raises CheckpointNotFound."""
+
+    async def writes(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[WriteRow, ...]:
+        """Read the writes on one checkpoint in the saver's order."""
+
+    async def change_probe(self) -> int:
+        """Return a number that is another one when rows were written."""
