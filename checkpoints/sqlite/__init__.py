@@ -12,7 +12,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from checkpoints.sqlite import operations
 from checkpoints.sqlite.codec import address, decode, encode_checkpoint, encode_writes
 from checkpoints.sqlite.driver import Operation, T, commit, run
-from checkpoints.sqlite.listing import Listing, Search
+from checkpoints.sqlite.listing import Listing
 from checkpoints.sqlite.schema import prepare
 from checkpoints.sqlite.sync_only import SyncOnly
 from checkpoints.sqlite.versions import next_version
@@ -93,9 +93,9 @@ class SqliteSaver(SyncOnly):
         free between tuples, so the loop may use the saver. Raises ValueError for a filter key that
         LangGraph does not allow.
         """
-        listing = Listing(Search(config, filter, before), limit)
-        while page := self._read(listing.page()):
-            for stored in page:
+        listing = Listing(config, filter, before, limit)
+        while not listing.ended:
+            for stored in self._read(listing.page()):
                 yield decode(self.serde, stored)
 
     def put(

@@ -13,7 +13,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from checkpoints.sqlite import operations
 from checkpoints.sqlite.codec import address, decode, encode_checkpoint, encode_writes
 from checkpoints.sqlite.driver import Operation, P, T, acommit, arun, on_thread
-from checkpoints.sqlite.listing import Listing, Search
+from checkpoints.sqlite.listing import Listing
 from checkpoints.sqlite.schema import prepare
 from checkpoints.sqlite.versions import next_version
 
@@ -80,9 +80,9 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
         free between tuples, so the loop may use the saver. Raises ValueError for a filter key that
         LangGraph does not allow.
         """
-        listing = Listing(Search(config, filter, before), limit)
-        while page := await self._read(listing.page()):
-            for stored in page:
+        listing = Listing(config, filter, before, limit)
+        while not listing.ended:
+            for stored in await self._read(listing.page()):
                 yield decode(self.serde, stored)
 
     async def aput(
@@ -147,7 +147,7 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
     ) -> Iterator[CheckpointTuple]:
         """Yield what `alist` does; the loop reads a page at a time, this thread decodes it."""
         self._refuse_on_loop()
-        return self._pages(Listing(Search(config, filter, before), limit))
+        return self._pages(Listing(config, filter, before, limit))
 
     def put(
         self,
@@ -180,8 +180,8 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
         return self._wait(self.aget_delta_channel_history, config=config, channels=channels)
 
     def _pages(self, listing: Listing) -> Iterator[CheckpointTuple]:
-        while page := self._wait(self._read, listing.page()):
-            for stored in page:
+        while not listing.ended:
+            for stored in self._wait(self._read, listing.page()):
                 yield decode(self.serde, stored)
 
     def _wait(self, method: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -189,7 +189,11 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
         return asyncio.run_coroutine_threadsafe(method(*args, **kwargs), self.loop).result()
 
     def _refuse_on_loop(self) -> None:
-        if not self.loop.is_running() or asyncio._get_running_loop() is self.loop:
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is self.loop or not self.loop.is_running():
             raise asyncio.InvalidStateError(
                 "The synchronous methods of AsyncSqliteSaver are for other threads than its event loop's, "
                 "while that loop runs. Here use the asynchronous ones: `await saver.aget_tuple(...)`, "

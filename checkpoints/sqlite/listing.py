@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -30,14 +31,14 @@ METADATA = "json_extract(CAST(metadata AS TEXT), ?)"
 FILTER_KEY = re.compile(r"[a-zA-Z0-9_.-]+")
 
 
-class Search:
-    """The conditions of a listing as SQL, with their parameters."""
+class Conditions:
+    """What a listing selects, as SQL with parameters."""
 
     def __init__(
         self,
         config: RunnableConfig | None,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
+        filter: dict[str, Any] | None,
+        before: RunnableConfig | None,
     ) -> None:
         self.conditions: list[str] = []
         self.parameters: list[Any] = []
@@ -80,43 +81,50 @@ class Search:
 
 
 class Listing:
-    """Reads a search page by page. Between pages it holds no cursor and no lock.
+    """Reads what a search finds, page by page. Between pages it holds no cursor and no lock.
 
     Keys come first, from the covering index where there is no metadata filter, and in batches that grow: a
-    listing of the whole store has to sort all keys for each batch.
+    listing of the whole store has to sort all keys for each batch. Read pages until it has `ended`.
+    Raises ValueError for a filter key that LangGraph does not allow.
     """
 
-    def __init__(self, search: Search, limit: int | None) -> None:
-        self._search = search
-        self._left = -1 if limit is None else limit  # negative: no limit, as in SQL
+    def __init__(
+        self,
+        config: RunnableConfig | None,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> None:
+        self._conditions = Conditions(config, filter, before)
+        self._left = math.inf if limit is None or limit < 0 else limit  # below zero is no limit, as in SQL
         self._keys: deque[Row] = deque()
-        self._batch = PAGE_CHECKPOINTS
         self._last: Row | None = None
+        self._batch = PAGE_CHECKPOINTS
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to read."""
+        return not self._keys and not self._left
 
     def page(self) -> Operation[list[Stored]]:
-        """Return the next checkpoints, none at the end. A checkpoint deleted meanwhile is left out."""
+        """Return the next checkpoints. One that was deleted meanwhile is left out."""
         page: list[Stored] = []
         size = 0
-        while len(page) < PAGE_CHECKPOINTS and size < PAGE_BYTES:
-            if not self._keys and not (yield from self._more_keys()):
-                break
-            thread_id, checkpoint_ns, checkpoint_id, _ = self._keys.popleft()
-            if stored := (yield from find(thread_id, checkpoint_ns, checkpoint_id)):
+        while not self.ended and len(page) < PAGE_CHECKPOINTS and size < PAGE_BYTES:
+            if not self._keys:
+                yield from self._read_keys()
+            elif stored := (yield from find(*self._keys.popleft()[:3])):
                 page.append(stored)
                 size += _size(stored)
         return page
 
-    def _more_keys(self) -> Operation[bool]:
-        limit = self._batch if self._left < 0 else min(self._batch, self._left)
-        if limit == 0:
-            return False
-        self._keys.extend((yield from self._search.keys(self._last, limit)))
-        if not self._keys:
-            return False
-        self._last = self._keys[-1]
-        self._left = self._left if self._left < 0 else self._left - len(self._keys)
+    def _read_keys(self) -> Operation[None]:
+        limit = int(min(self._batch, self._left))
+        keys = yield from self._conditions.keys(self._last, limit)
+        self._keys.extend(keys)
+        self._last = keys[-1] if keys else None
+        self._left = self._left - limit if len(keys) == limit else 0
         self._batch = min(self._batch * 8, MOST_KEYS)
-        return True
 
 
 def _comparable(value: Any) -> Any:

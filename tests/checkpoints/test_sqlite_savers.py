@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver as OfficialAsyncSaver
@@ -246,15 +247,23 @@ async def test_the_synchronous_saver_names_the_asynchronous_one() -> None:
                 await call
 
 
+class NoCipher:
+    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
+        return "none", plaintext
+
+    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
+        return ciphertext
+
+
 class MarkingSerializer(JsonPlusSerializer):
     def loads_metadata(self, raw: bytes | str | None) -> dict[str, Any]:
         return {"read from": raw}
 
 
-def test_a_serializer_may_bring_its_own_reading_of_metadata(trips: Path) -> None:
-    with SqliteSaver.from_conn_string(str(trips)) as saver:
-        saver.serde = MarkingSerializer()
-        found = saver.get_tuple(thread("booked"))
+@pytest.mark.parametrize("serde", [MarkingSerializer(), EncryptedSerializer(NoCipher(), MarkingSerializer())])
+def test_a_serializer_may_bring_its_own_reading_of_metadata(trips: Path, serde: Any) -> None:
+    with closing(sqlite3.connect(trips)) as conn:
+        found = SqliteSaver(conn, serde=serde).get_tuple(thread("booked"))
     assert found is not None
     assert b'"user_id": "user of booked"' in found.metadata["read from"]
 
@@ -266,3 +275,12 @@ def test_an_allowlist_gives_a_saver_on_the_same_connection(trips: Path) -> None:
         derived = saver.with_allowlist([("decimal", "Decimal")])
         assert derived is not saver
         assert derived.get_tuple(thread("booked")) == saver.get_tuple(thread("booked"))
+
+
+def test_a_row_without_metadata_has_empty_metadata(tmp_path: Path, trips: Path) -> None:
+    copy = str(shutil.copy(trips, tmp_path / "trips"))
+    with SqliteSaver.from_conn_string(copy) as saver, saver.cursor() as cursor:
+        cursor.execute("UPDATE checkpoints SET metadata = NULL")
+    found = listed(tmp_path / "trips", SqliteSaver, None)
+    assert [each.metadata for each in found] == [{}] * len(found) != []
+    assert found == listed(tmp_path / "trips", OfficialSaver, None)
