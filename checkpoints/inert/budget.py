@@ -14,7 +14,7 @@ class Budget:
     """The bounds of reading one value.
 
     `bytes`: nothing longer is decoded at all. `inline`: longer parts of a value stay `Deferred`.
-    `nodes`: objects made; a msgpack byte can become 70 bytes of objects, so the default is about 20 MB.
+    `nodes`: objects made; a msgpack byte can become 70 bytes of objects, so the default may cost 50 MB.
     `depth`: nested containers; ormsgpack reads 1022 but writes only 255. `seconds`: looking for the ends
     of parts without decoding them, the only loop that runs in Python.
     """

@@ -24,9 +24,11 @@ class Span(NamedTuple):
     nodes: int
 
 
-# Per first byte. Tokens of one length: that length. Strings, binaries and extensions: how many bytes the
-# length takes, and how many of the header follow it. Containers: how many values a pair or an item is.
-_FIXED = [0] * 256
+# By first byte. `_FIXED`: the length of the token, of a container's header; 0 where it varies. `_CHILDREN`:
+# how many values follow it. `_LENGTH`: how many bytes its length takes, and how many more the header has.
+# `_COUNT`: how many bytes its count takes, and how many values each is.
+_FIXED = [1] * 256
+_CHILDREN = [0] * 256
 _LENGTH: dict[int, tuple[int, int]] = {
     0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0),
     0xC7: (1, 1), 0xC8: (2, 1), 0xC9: (4, 1),
@@ -34,16 +36,17 @@ _LENGTH: dict[int, tuple[int, int]] = {
 }  # fmt: skip
 _COUNT: dict[int, tuple[int, int]] = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
 
-for _byte in (*range(0x80), 0xC0, 0xC2, 0xC3, *range(0xE0, 0x100)):
-    _FIXED[_byte] = 1
-for _byte in range(0xA0, 0xC0):
-    _FIXED[_byte] = 1 + (_byte & 0x1F)
+_CHILDREN[0x80:0x90] = range(0, 32, 2)
+_CHILDREN[0x90:0xA0] = range(16)
+_FIXED[0xA0:0xC0] = range(1, 33)
 _FIXED[0xCA:0xD9] = [5, 9, 2, 3, 5, 9, 2, 3, 5, 9, 3, 4, 6, 10, 18]
+for _byte in (0xC1, *_LENGTH, *_COUNT):
+    _FIXED[_byte] = 0
 
 # Vectors are the one thing of a million tokens that real states hold: passed over at the speed of C.
 _RUN_FROM = 16
 _RUN_STEP = 1024
-_ONES = re.compile(rb"[\x00-\x7f\xc0\xc2\xc3\xe0-\xff]*")
+_ONES = re.compile(rb"[\x00-\x80\x90\xc0\xc2\xc3\xe0-\xff]*")
 _DOUBLE, _DOUBLE_WIDTH = 0xCB, 9
 
 
@@ -74,18 +77,19 @@ class Scanner:
         try:
             while pending > 0:
                 steps += 1
-                pending -= 1
                 if not steps & 0x3FFF:
                     self._tick()
-                if size := _FIXED[data[pos]]:
+                byte = data[pos]
+                if size := _FIXED[byte]:
                     pos += size
+                    pending += _CHILDREN[byte] - 1
                     continue
                 pos, children = self._open(pos)
                 if children >= _RUN_FROM:
                     pos, run = self._run(pos, children)
                     passed += run
                     children -= run
-                pending += children
+                pending += children - 1
         except IndexError:
             raise Malformed("it ends in the middle of a value") from None
         if pos > len(data):
@@ -110,11 +114,9 @@ class Scanner:
         """Return where the token at `pos` ends (a container's: its header) and how many values follow."""
         data = self._data
         byte = data[pos]
+        if size := _FIXED[byte]:
+            return pos + size, _CHILDREN[byte]
         pos += 1
-        if byte <= 0x8F:
-            return pos, 2 * (byte & 0x0F)
-        if byte <= 0x9F:
-            return pos, byte & 0x0F
         if byte in _COUNT:
             width, factor = _COUNT[byte]
             return pos + width, factor * int.from_bytes(data[pos : pos + width])
