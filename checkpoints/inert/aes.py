@@ -20,8 +20,11 @@ class Cipher:
     def __init__(self, key: bytes) -> None:
         if len(key) not in (16, 24, 32):
             raise KeyUnusable(f"The AES key has {len(key)} bytes.")
+        from Crypto.Cipher import AES  # optional
+
         self._key = key
-        self._aes = _pycryptodome()
+        self._aes: ModuleType = AES
+        self.decrypt(self.encrypt(b""))  # it imports its parts on first use: now, not while a row is read
 
     def encrypt(self, plain: bytes) -> bytes:
         """Return the row of `plain`, under a new nonce."""
@@ -38,10 +41,3 @@ class Cipher:
             return bytes(cipher.decrypt_and_verify(row[_NONCE + _TAG :], row[_NONCE : _NONCE + _TAG]))
         except ValueError:
             raise ValueError("the key does not fit, or the row was changed") from None
-
-
-def _pycryptodome() -> ModuleType:
-    """Import what is optional now, when a key is given: nothing may be imported while a row is read."""
-    from Crypto.Cipher import AES
-
-    return AES

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,6 +116,16 @@ print("os.system" in events or "subprocess.Popen" in events)
 """
 )
 
+FIRST = """
+import sys
+from checkpoints.inert import InertSerializer
+inert = InertSerializer(b"sixteen byte key")
+events = []
+sys.addaudithook(lambda event, args: events.append(event))
+value = inert.loads_typed((sys.argv[1], bytes.fromhex(sys.argv[2])))
+print(value, {"import", "open", "exec", "ctypes.dlopen"} & set(events))
+"""
+
 
 def run(script: str, *arguments: str) -> str:
     command = [sys.executable, "-c", script, *arguments]
@@ -132,6 +143,11 @@ def test_the_official_serializer_runs_the_same_rows(tmp_path: Path, name: str) -
     marker = tmp_path / "marker"
     assert run(CONTROL, str(marker), name).strip() == "True"
     assert marker.exists()
+
+
+def test_not_even_the_first_encrypted_row_imports_the_cipher() -> None:
+    type_, raw = EncryptedSerializer.from_pycryptodome_aes(key=b"sixteen byte key").dumps_typed({"a": 1})
+    assert run(FIRST, type_, raw.hex()).strip() == "{'a': 1} set()"
 
 
 def test_the_hook_sees_what_it_watches_for(tmp_path: Path) -> None:
