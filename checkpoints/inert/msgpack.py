@@ -123,7 +123,7 @@ def channel_spans(blob: bytes, budget: Budget = DEFAULT) -> dict[str, bytes] | N
     walk = _Walk(blob, budget)
     try:
         start = walk.find("channel_values")
-        if start is None or not is_map(blob[start]):
+        if start in (None, len(blob)) or not is_map(blob[start]):
             return None
         channels = {name: blob[part.start : part.end] for name, part in walk.pairs(start)}
     except ValueError:

@@ -99,6 +99,7 @@ def test_truncated_values_never_raise(value: Any, data: st.DataObject) -> None:
     cut = raw[: data.draw(st.integers(0, len(raw) - 1))]
     assert isinstance(read(cut, INERT), Rotten)
     assert isinstance(read(cut, SMALL), Rotten)
+    assert channel_spans(cut) is None
 
 
 @examples
