@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from checkpoints.sqlite.driver import Operation, Statement
-from checkpoints.stores.rows import text
 
 if TYPE_CHECKING:
     from checkpoints.stores.schema import Schema
 
 GREATEST_ROWID = 2**63 - 1
-WALK = (250, 1_000, 4_000, 15_000)  # rows by chunk
+WALK = (200, 200, 400, 800, 1_600, 3_200, 6_400, 7_200)  # rows by chunk; 20,000 in all
 SCAN = 5_000  # thread ids by chunk
 SCAN_SECONDS = 2.0
 
-_WALK = "SELECT rowid, thread_id FROM checkpoints WHERE rowid BETWEEN 1 AND ?1 ORDER BY rowid DESC LIMIT ?2"
+_WALK = """
+SELECT rowid, CAST(thread_id AS TEXT) FROM checkpoints
+WHERE rowid BETWEEN 1 AND ?1 ORDER BY rowid DESC LIMIT ?2
+"""
 _LAST = "(SELECT max(rowid) FROM checkpoints last WHERE last.thread_id = ids.thread_id)"
 _LAST_OF = """
 SELECT p.value, (SELECT max(rowid) FROM checkpoints last WHERE last.thread_id = c.thread_id)
@@ -107,7 +109,7 @@ def _walk(before: int | None, wanted: int) -> Operation[list[Entry] | None]:
         for rowid, thread_id in rows:
             if thread_id not in seen:
                 seen.add(thread_id)
-                fresh.append(Entry(rowid, text(thread_id)))
+                fresh.append(Entry(rowid, thread_id))
         entries += fresh if before is None else (yield from _not_listed_before(fresh))
         if len(entries) >= wanted or len(rows) < size:
             return entries[:wanted]
@@ -149,7 +151,7 @@ def _ids(
     deadline = time.monotonic() + seconds
     while True:
         rows = yield Statement(sql, (last, SCAN, needle))
-        found += [(key, text(thread_id)) for thread_id, key in rows if key is not None]
+        found += [(key, thread_id.decode(errors="replace")) for thread_id, key in rows if key is not None]
         looked_at += len(rows)
         if len(rows) < SCAN:
             return found, None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from checkpoints.sqlite.driver import Operation, Row, Statement
 from checkpoints.stores.listing import Entry, Listing, row_before
-from checkpoints.stores.rows import METADATA_BYTES, text
+from checkpoints.stores.rows import METADATA_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ EXISTS (SELECT 1
                                               WHEN 'null' THEN 'null' ELSE CAST(m.value AS TEXT) END)
 """
 _WALK = """
-SELECT rowid, thread_id, instr(lower(thread_id), lower(?4)) AND {matches}
+SELECT rowid, CAST(thread_id AS TEXT), instr(lower(thread_id), lower(?4)) AND {matches}
 FROM checkpoints WHERE rowid BETWEEN 1 AND ?5 ORDER BY rowid DESC LIMIT ?6
 """.replace("{matches}", _MATCHES)
 _LATEST_MATCHES = """
@@ -75,7 +75,7 @@ def _first_matches(rows: list[Row], seen: set[str]) -> list[Entry]:
     for rowid, thread_id, matches in rows:
         if matches and thread_id not in seen:
             seen.add(thread_id)
-            fresh.append(Entry(rowid, text(thread_id)))
+            fresh.append(Entry(rowid, thread_id))
     return fresh
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from checkpoints.errors import ThreadNotFound
 from checkpoints.sqlite.driver import Operation, Statement
 from checkpoints.stores.listing import Entry, Listing, listing
 from checkpoints.stores.records import NamespaceRow, Search, ThreadPage, ThreadRow
-from checkpoints.stores.rows import KIB, MIB, Budget, Keys, checkpoint_rows, text, write_rows
+from checkpoints.stores.rows import KIB, MIB, Budget, Key, checkpoint_rows, write_rows
 from checkpoints.stores.search import metadata_listing
 
 if TYPE_CHECKING:
@@ -21,37 +21,45 @@ CHECKPOINT_BUDGET = Budget(256 * KIB, 16 * MIB)
 WRITE_BUDGET = Budget(64 * KIB, 8 * MIB)
 MOST_NAMESPACES = 10_000
 
-_BY_ROWID = "SELECT c.thread_id FROM json_each(?{n}) p CROSS JOIN checkpoints c ON c.rowid = p.value"
-_BY_ID = "SELECT value AS thread_id FROM json_each(?{n})"
-_COUNTS = """
-SELECT c.thread_id, count(*), count(DISTINCT c.checkpoint_ns)
-FROM ({picked}) p CROSS JOIN checkpoints c ON c.thread_id = p.thread_id GROUP BY c.thread_id
-"""
-_NAMESPACE = """
-SELECT thread_id,
-       CASE WHEN (SELECT min(checkpoint_ns) FROM checkpoints c WHERE c.thread_id = p.thread_id) = '' THEN ''
-            ELSE (SELECT max(checkpoint_ns) FROM checkpoints c WHERE c.thread_id = p.thread_id)
-       END AS checkpoint_ns
-FROM ({picked}) p
-"""
-_HEADS = """
-SELECT thread_id, checkpoint_ns,
-       (SELECT max(checkpoint_id) FROM checkpoints c
-        WHERE c.thread_id = n.thread_id AND c.checkpoint_ns = n.checkpoint_ns) AS checkpoint_id
-FROM ({namespace}) n
+# One pass along the primary key; the ends are those of the root namespace, or NULL.
+_EXTENT = """
+SELECT count(*), count(DISTINCT checkpoint_ns), CAST(max(checkpoint_ns) AS TEXT),
+       CAST(max(CASE checkpoint_ns WHEN '' THEN checkpoint_id END) AS TEXT),
+       CAST(min(CASE checkpoint_ns WHEN '' THEN checkpoint_id END) AS TEXT)
+FROM checkpoints WHERE thread_id = ?1
 """
 _ENDS = """
-SELECT thread_id, checkpoint_ns, checkpoint_id FROM ({heads})
-UNION
-SELECT thread_id, checkpoint_ns,
-       (SELECT min(checkpoint_id) FROM checkpoints c
-        WHERE c.thread_id = n.thread_id AND c.checkpoint_ns = n.checkpoint_ns)
-FROM ({namespace}) n
+SELECT CAST(max(checkpoint_id) AS TEXT), CAST(min(checkpoint_id) AS TEXT)
+FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?2
 """
 _NAMESPACES = """
-SELECT checkpoint_ns, count(*), max(checkpoint_id), min(checkpoint_id)
-FROM {table} WHERE thread_id = ?1 GROUP BY checkpoint_ns LIMIT ?2
+SELECT CAST(checkpoint_ns AS TEXT), count(*),
+       CAST(max(checkpoint_id) AS TEXT), CAST(min(checkpoint_id) AS TEXT)
+FROM checkpoints WHERE thread_id = ?1 GROUP BY checkpoint_ns LIMIT ?2
 """
+_WRITTEN_NAMESPACES = """
+WITH RECURSIVE named(ns) AS (
+    SELECT min(checkpoint_ns) FROM {writes} WHERE thread_id = ?1
+    UNION ALL
+    SELECT (SELECT min(checkpoint_ns) FROM {writes} WHERE thread_id = ?1 AND checkpoint_ns > ns)
+    FROM named WHERE ns IS NOT NULL
+    LIMIT ?2
+)
+SELECT CAST(ns AS TEXT), 0,
+       (SELECT CAST(max(checkpoint_id) AS TEXT) FROM {writes} WHERE thread_id = ?1 AND checkpoint_ns = ns),
+       (SELECT CAST(min(checkpoint_id) AS TEXT) FROM {writes} WHERE thread_id = ?1 AND checkpoint_ns = ns)
+FROM named WHERE ns IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How far a thread goes: its counts, and the ends of its root namespace or else of its greatest one."""
+
+    checkpoints: int
+    namespaces: int
+    head: Key
+    first: Key
 
 
 def page(schema: Schema, search: Search | None, before: int | None, limit: int) -> Operation[ThreadPage]:
@@ -68,47 +76,41 @@ def page(schema: Schema, search: Search | None, before: int | None, limit: int) 
 
 def namespaces(schema: Schema, thread_id: str) -> Operation[tuple[NamespaceRow, ...]]:
     """Count a thread's checkpoints by namespace; those of orphaned writes have none."""
-    rows = {}
-    for table in (schema.sql("{writes}"), "checkpoints"):
-        stored = yield Statement(_NAMESPACES.format(table=table), (thread_id, MOST_NAMESPACES))
-        for ns, count, head, first in stored:
-            rows[text(ns)] = NamespaceRow(text(ns), count * (table == "checkpoints"), text(head), text(first))
+    rows: dict[str, NamespaceRow] = {}
+    for sql in (schema.sql(_WRITTEN_NAMESPACES), _NAMESPACES):
+        for row in (yield Statement(sql, (thread_id, MOST_NAMESPACES))):
+            rows[row[0]] = NamespaceRow(*row)
     if not rows:
         raise ThreadNotFound("There is no such thread in this store.")
     return tuple(rows[ns] for ns in sorted(rows))
 
 
 def _threads(schema: Schema, entries: Sequence[Entry]) -> Operation[tuple[ThreadRow, ...]]:
-    picked, chosen = _pick(schema, entries)
-    rows = yield Statement(_COUNTS.format(picked=picked.format(n=1)), (chosen,))
-    counts = {text(thread_id): (checkpoints, namespaces) for thread_id, checkpoints, namespaces in rows}
-    namespace = _NAMESPACE.format(picked=picked.format(n=3))
-    heads = _HEADS.format(namespace=namespace)
-    ends = yield from checkpoint_rows(
-        Keys(_ENDS.format(heads=heads, namespace=namespace), (chosen,)), CHECKPOINT_BUDGET
-    )
-    writes = yield from write_rows(Keys(heads, (chosen,)), WRITE_BUDGET, schema)
-    head = {row.thread_id: row for row in reversed(ends)}
-    first = {row.thread_id: row for row in ends}
-
-    def thread(entry: Entry) -> ThreadRow:
-        latest = head.get(entry.thread_id)
-        checkpoints, namespaces = counts.get(entry.thread_id, (0, 0))
-        return ThreadRow(
+    extents: dict[Entry, Extent] = {}
+    for entry in entries:
+        extents[entry] = yield from _extent(entry.thread_id)
+    heads = [extent.head for extent in extents.values() if extent.checkpoints]
+    firsts = [extent.first for extent in extents.values() if extent.checkpoints]
+    checkpoints = yield from checkpoint_rows(dict.fromkeys(heads + firsts), CHECKPOINT_BUDGET)
+    writes = yield from write_rows(heads, WRITE_BUDGET, schema)
+    return tuple(
+        ThreadRow(
             thread_id=entry.thread_id,
-            checkpoints=checkpoints,
-            namespaces=namespaces,
+            checkpoints=extent.checkpoints,
+            namespaces=extent.namespaces,
             activity=entry.activity,
-            head=latest,
-            first=first.get(entry.thread_id),
-            head_writes=writes.get((entry.thread_id, latest.checkpoint_id), ()) if latest else (),
+            head=checkpoints.get(extent.head),
+            first=checkpoints.get(extent.first),
+            head_writes=writes.get(extent.head, ()),
         )
+        for entry, extent in extents.items()
+    )
 
-    return tuple(thread(entry) for entry in entries)
 
-
-def _pick(schema: Schema, entries: Sequence[Entry]) -> tuple[str, str]:
-    """Name the threads to SQL by a row of each, which spells any id exactly, where there are rowids."""
-    if schema.rowid:
-        return _BY_ROWID, json.dumps([entry.activity for entry in entries])
-    return _BY_ID, json.dumps([entry.thread_id for entry in entries])
+def _extent(thread_id: str) -> Operation[Extent]:
+    [(checkpoints, namespaces, ns, head, first)] = yield Statement(_EXTENT, (thread_id,))
+    if head is not None:
+        ns = ""
+    elif checkpoints:
+        [(head, first)] = yield Statement(_ENDS, (thread_id, ns))
+    return Extent(checkpoints, namespaces, (thread_id, ns, head), (thread_id, ns, first))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from checkpoints.errors import CheckpointNotFound
 from checkpoints.sqlite.driver import Operation, Statement
 from checkpoints.stores.records import CheckpointRow, TimelinePage, WriteRow
-from checkpoints.stores.rows import KIB, MIB, MOST_WRITES, Budget, Keys, checkpoint_rows, text, write_rows
+from checkpoints.stores.rows import KIB, MIB, MOST_WRITES, Budget, Key, checkpoint_rows, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,29 +19,27 @@ CHECKPOINT_BUDGET = Budget(MIB, 16 * MIB)
 WRITE_BUDGET = Budget(64 * KIB, 16 * MIB)
 WHOLE = Budget(64 * MIB, 64 * MIB)
 NEWER_AROUND = 5
-MOST_CHILDREN = 20_000
+MOST_CHILDREN = 5_000  # rows looked at
 END = b""  # a BLOB sorts after every text
 
 _PAGE = """
-SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints
-WHERE thread_id = ?3 AND checkpoint_ns = ?4 AND checkpoint_id < ?5 ORDER BY checkpoint_id DESC LIMIT ?6
-"""
-_NAMED = "SELECT ?3 AS thread_id, ?4 AS checkpoint_ns, value AS checkpoint_id FROM json_each(?5)"
-_OLDER = """
-SELECT 1 FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id < ?3 LIMIT 1
+SELECT CAST(checkpoint_id AS TEXT) FROM checkpoints
+WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id < ?3 ORDER BY checkpoint_id DESC LIMIT ?4
 """
 _NEWER = """
-SELECT checkpoint_id FROM checkpoints
+SELECT CAST(checkpoint_id AS TEXT) FROM checkpoints
 WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id > ?3 ORDER BY checkpoint_id LIMIT ?4
 """
-# There is no index on parents, so the namespace is read, without its blobs.
+# There is no index on parents, so part of the namespace is read, without its blobs.
 _CHILDREN = """
-SELECT parent_checkpoint_id, count(*)
-FROM (SELECT parent_checkpoint_id FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?2)
-WHERE parent_checkpoint_id IN (SELECT value FROM json_each(?3)) GROUP BY parent_checkpoint_id
+SELECT CAST(parent_checkpoint_id AS TEXT), count(*)
+FROM (SELECT parent_checkpoint_id FROM checkpoints
+      WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id >= ?3)
+WHERE parent_checkpoint_id IN (SELECT value FROM json_each(?4)) GROUP BY parent_checkpoint_id
 """
 _COUNT = """
-SELECT count(*) FROM (SELECT 1 FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?2 LIMIT ?3)
+SELECT count(*) FROM (SELECT 1 FROM checkpoints
+                      WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id >= ?3 LIMIT ?4)
 """
 
 
@@ -52,45 +50,38 @@ def page(
     place = (thread_id, ns)
     if around is not None:
         before = yield from _newer_key(place, around, NEWER_AROUND)
-    keys = Keys(_PAGE, (*place, before or END, limit))
+    ids = [found for (found,) in (yield Statement(_PAGE, (*place, before or END, limit + 1)))]
+    shown = ids[:limit]
+    keys = [(thread_id, ns, checkpoint_id) for checkpoint_id in shown]
     checkpoints = yield from checkpoint_rows(keys, CHECKPOINT_BUDGET)
-    if not checkpoints:
-        return TimelinePage(())
     writes = yield from write_rows(keys, WRITE_BUDGET, schema)
-    ids = {row.checkpoint_id for row in checkpoints}
-    parents = {row.parent_checkpoint_id for row in checkpoints if row.parent_checkpoint_id} - ids
-    oldest, newest = checkpoints[-1].checkpoint_id, checkpoints[0].checkpoint_id
+    missing = {row.parent_checkpoint_id for row in checkpoints.values()} - {None, *shown}
+    parents = yield from checkpoint_rows(
+        [(*place, parent) for parent in missing if parent], CHECKPOINT_BUDGET
+    )
     return TimelinePage(
-        tuple(checkpoints),
-        writes={checkpoint_id: found for (_, checkpoint_id), found in writes.items()},
-        parents=(yield from _named(place, parents)) if parents else {},
-        children=(yield from _children(place, ids)),
-        older=oldest if (yield Statement(_OLDER, (*place, oldest))) else None,
-        newer=(yield from _newer_key(place, newest, limit)),
+        tuple(checkpoints.values()),
+        writes={row.checkpoint_id: writes[key] for key, row in checkpoints.items() if key in writes},
+        parents={row.checkpoint_id: row for row in parents.values()},
+        children=(yield from _children(place, shown)),
+        older=shown[-1] if len(ids) > limit else None,
+        newer=(yield from _newer_key(place, shown[0], limit)) if shown else None,
         bound=_bound(writes.values()),
     )
 
 
-def checkpoint(thread_id: str, ns: str, checkpoint_id: str) -> Operation[CheckpointRow]:
+def checkpoint(key: Key) -> Operation[CheckpointRow]:
     """Read one checkpoint, whole."""
-    rows = yield from _named((thread_id, ns), [checkpoint_id], WHOLE)
-    if checkpoint_id not in rows:
+    rows = yield from checkpoint_rows([key], WHOLE)
+    if key not in rows:
         raise CheckpointNotFound("There is no such checkpoint in this thread and namespace.")
-    return rows[checkpoint_id]
+    return rows[key]
 
 
-def writes_of(schema: Schema, thread_id: str, ns: str, checkpoint_id: str) -> Operation[tuple[WriteRow, ...]]:
+def writes_of(schema: Schema, key: Key) -> Operation[tuple[WriteRow, ...]]:
     """Read the writes on one checkpoint, whole, in the saver's order."""
-    keys = Keys(_NAMED, (thread_id, ns, json.dumps([checkpoint_id])))
-    rows = yield from write_rows(keys, WHOLE, schema)
-    return rows.get((thread_id, checkpoint_id), ())
-
-
-def _named(
-    place: Sequence[str], ids: Iterable[str], budget: Budget = CHECKPOINT_BUDGET
-) -> Operation[dict[str, CheckpointRow]]:
-    rows = yield from checkpoint_rows(Keys(_NAMED, (*place, json.dumps(list(ids)))), budget)
-    return {row.checkpoint_id: row for row in rows}
+    rows = yield from write_rows([key], WHOLE, schema)
+    return rows.get(key, ())
 
 
 def _newer_key(place: Sequence[str], checkpoint_id: str, count: int) -> Operation[str | None]:
@@ -98,15 +89,19 @@ def _newer_key(place: Sequence[str], checkpoint_id: str, count: int) -> Operatio
     rows = yield Statement(_NEWER, (*place, checkpoint_id, count + 1))
     if not rows:
         return None
-    return text(rows[-1][0]) if len(rows) > count else ""
+    return str(rows[-1][0]) if len(rows) > count else ""
 
 
-def _children(place: Sequence[str], ids: Iterable[str]) -> Operation[dict[str, int]]:
-    """Count the children of these checkpoints; empty where the namespace is too long to look."""
-    [(count,)] = yield Statement(_COUNT, (*place, MOST_CHILDREN + 1))
-    if count > MOST_CHILDREN:
-        return {}
-    return {text(parent): n for parent, n in (yield Statement(_CHILDREN, (*place, json.dumps(list(ids)))))}
+def _children(place: Sequence[str], ids: Sequence[str]) -> Operation[dict[str, int]]:
+    """Count the children of these checkpoints; empty where there are too many rows to look at.
+
+    In a long namespace only newer checkpoints count: a child has the greater id, unless a clock went back.
+    """
+    for oldest in ("", ids[-1]) if ids else ():
+        [(count,)] = yield Statement(_COUNT, (*place, oldest, MOST_CHILDREN + 1))
+        if count <= MOST_CHILDREN:
+            return dict((yield Statement(_CHILDREN, (*place, oldest, json.dumps(ids)))))
+    return {}
 
 
 def _bound(writes: Iterable[tuple[WriteRow, ...]]) -> str | None:
