@@ -120,6 +120,6 @@ def plain(value: Any) -> str:
     """Return the value's repr with times cut and every id replaced by its order of appearance."""
     names: dict[str, str] = {}
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", "TIME", repr(value))
-    text = re.sub(r"\.0\.\d+(e-\d+)?", "", text)  # the random part of a channel version
+    text = re.sub(r"(\b\d{32})\.[\d.e-]+", r"\1", text)  # the random part of a channel version
     ids = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{32}\b"
     return re.sub(ids, lambda found: names.setdefault(found[0], f"ID{len(names)}"), text)

@@ -13,6 +13,7 @@ import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver as OfficialAsyncSaver
 from langgraph.types import Command
@@ -152,6 +153,7 @@ def test_pages_keep_the_official_order_among_equal_ids(tmp_path: Path, config: A
     """Copied threads have equal ids; the boundary of a page must neither skip nor repeat one."""
     chance = random.Random(7)
     with OfficialSaver.from_conn_string(str(tmp_path / "ties")) as saver:
+        saver.conn.execute("PRAGMA synchronous=OFF")
         for _ in range(900):
             thread_id, namespace = chance.choice("123"), str(chance.randrange(50))
             where: Any = {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace}}
@@ -190,13 +192,47 @@ def test_deleting_a_thread_leaves_what_the_official_saver_leaves(tmp_path: Path,
 
 
 @pytest.mark.parametrize("current", [None, 3, "00000000000000000000000000000007.0.25"])
-def test_the_next_version_is_the_official_one(current: Any) -> None:
-    versions = []
-    for saver_type in (OfficialSaver, SqliteSaver):
-        with saver_type.from_conn_string(":memory:") as saver:
-            random.seed(1)
-            versions.append(saver.get_next_version(current, None))
-    assert versions[0] == versions[1]
+@pytest.mark.parametrize("chance", [0.5, 0.13436424411240122, 1e-07])
+def test_the_next_version_is_the_official_one(
+    monkeypatch: pytest.MonkeyPatch, current: Any, chance: float
+) -> None:
+    monkeypatch.setattr(random, "random", lambda: chance)
+    with OfficialSaver.from_conn_string(":memory:") as official:
+        expected = official.get_next_version(current, None)
+    with SqliteSaver.from_conn_string(":memory:") as saver:
+        assert saver.get_next_version(current, None) == expected
+
+
+def rows_of(saver: Any) -> list[Any]:
+    """Store checkpoints and writes, some of them twice, and return the rows as they are."""
+    here: Any = {"configurable": {"thread_id": 1, "checkpoint_ns": "é", "checkpoint_id": "1", "user": "Zoë"}}
+    for value in ("first", "second"):
+        checkpoint = {**empty_checkpoint(), "id": "2", "ts": "", "channel_values": {"a": value}}
+        assert (
+            saver.put(here, checkpoint, {"place": {"city": "Zürich"}}, {})["configurable"]["thread_id"] == 1
+        )
+        saver.put_writes(here, [("a", value), ("b", value)], "regular", "path")
+        saver.put_writes(here, [(ERROR, value), (INTERRUPT, value)], "special", "path")
+        saver.put_writes(here, [("a", value), (RESUME, value)], "mixed")
+        saver.put_writes(here, [], "nothing")
+    with saver.cursor(transaction=False) as cursor:
+        tables = ("checkpoints", "writes")
+        return [
+            cursor.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4, 6").fetchall() for table in tables
+        ]
+
+
+def test_rows_are_the_official_ones_byte_for_byte() -> None:
+    with OfficialSaver.from_conn_string(":memory:") as saver:
+        expected = rows_of(saver)
+    with SqliteSaver.from_conn_string(":memory:") as saver:
+        assert rows_of(saver) == expected
+
+
+def test_a_filter_finds_an_object_with_letters_beyond_ascii() -> None:
+    with SqliteSaver.from_conn_string(":memory:") as saver:
+        rows_of(saver)
+        assert len(list(saver.list(None, filter={"place": {"city": "Zürich"}, "user": "Zoë"}))) == 1
 
 
 @pytest.mark.parametrize(

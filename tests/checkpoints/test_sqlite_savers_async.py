@@ -91,6 +91,7 @@ async def test_a_listing_that_is_left_holds_nothing(trips: Path) -> None:
 def test_a_loop_over_a_listing_may_delete_what_it_finds(tmp_path: Path) -> None:
     """What is deleted meanwhile is left out, also when a whole page is gone."""
     with SqliteSaver.from_conn_string(str(tmp_path / "store")) as saver:
+        saver.conn.execute("PRAGMA synchronous=OFF")
         for n in range(700):
             saver.put(HERE, {**empty_checkpoint(), "id": f"{n:03}"}, {}, {})
         listing = saver.list(None)

@@ -17,6 +17,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 
 from checkpoints.sqlite import SqliteSaver
 from checkpoints.sqlite.aio import AsyncSqliteSaver
+from checkpoints.sqlite.driver import Operation, Statement, commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +70,20 @@ def test_a_delete_that_fails_in_its_middle_deletes_nothing(path: Path) -> None:
         with pytest.raises(sqlite3.IntegrityError, match="kept"):
             saver.delete_thread("1")
     assert (count(path, "checkpoints"), count(path)) == (1, 1)
+
+
+def test_an_operation_that_reads_before_it_writes_is_not_overtaken(path: Path) -> None:
+    """A deferred transaction would fail with BUSY_SNAPSHOT here, without waiting."""
+
+    def copy_first(other: sqlite3.Connection) -> Operation[None]:
+        rows = yield Statement("SELECT * FROM writes")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("UPDATE writes SET channel = 'overtaken'")
+        yield Statement("INSERT INTO writes SELECT ?, '', '', '', '', 0, ?, NULL, NULL", ("2", rows[0][6]))
+
+    with closing(sqlite3.connect(path)) as conn, closing(sqlite3.connect(path, timeout=0)) as other:
+        commit(conn, copy_first(other))
+        assert conn.execute("SELECT channel FROM writes").fetchall() == [("first",), ("first",)]
 
 
 @pytest.mark.parametrize("isolation", ["", None, "EXCLUSIVE"])
