@@ -55,8 +55,11 @@ def message(value: Any) -> Message | None:
         if "Message" not in seen.name or not isinstance(seen.payload, Mapping):
             return None
         return _message(seen.payload, seen.name)
-    if isinstance(value, Mapping) and value.get("role") in ROLES and "content" in value:
-        return _message(value, "dict")
+    match value:
+        case {"role": str() as role, "content": _} if role in ROLES:
+            return _message(value, "dict")
+        case [str() as role, str() as content] if role in ROLES:
+            return _message({"role": role, "content": content}, "pair")
     return None
 
 

@@ -131,7 +131,7 @@ _MISSING = object()
 def _lines(value: Any, label: str, path: Path, start: int, depth: int, budget: _Budget) -> Iterator[Line]:
     seen = _seen(value)
     members = _members(seen)
-    if members is None:
+    if not members:
         yield _leaf_line(seen, label, path)
         return
     unfolded = (depth < OPEN_DEPTH and len(members) <= OPEN_CHILDREN) or depth == 0
@@ -146,6 +146,8 @@ def _lines(value: Any, label: str, path: Path, start: int, depth: int, budget: _
 
 
 def _leaf_line(seen: Any, label: str, path: Path) -> Line:
+    if _members(seen) is not None:
+        return Line("leaf", label, "", brief(seen), "typed", path)
     text, tone = _leaf(seen)
     kind = type_name(seen) if tone in {"typed", "bytes", "bad"} else ""
     cut = (isinstance(seen, str) and len(seen) > TEXT_SHOWN) or isinstance(seen, Deferred)
@@ -225,7 +227,7 @@ def _mark(seen: Any) -> tuple[str, Tone]:
         case Pickled():
             return f"pickled, {len(seen.raw):,} bytes, never unpickled", "bad"
         case Rotten() | Unreadable():
-            return seen.reason, "bad"
+            return f"cannot be decoded: {seen.reason}", "bad"
         case Extension():
             return f"extension {seen.code}, {len(seen.raw):,} bytes", "bad"
     return type(seen).__name__, "bad"

@@ -108,7 +108,7 @@ def _content(row: CheckpointRow, serde: InertSerializer) -> tuple[Mapping[str, A
     value = serde.loads_typed((row.type, row.blob))
     match value:
         case Rotten():
-            return NOTHING, value.reason
+            return NOTHING, f"This row cannot be decoded: {value.reason}."
         case Encrypted():
             return NOTHING, "Encrypted. Set LANGGRAPH_AES_KEY to the agent's key and open the store again."
         case Pickled():

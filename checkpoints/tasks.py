@@ -252,7 +252,7 @@ def wrote(at: Snapshot, parent: Snapshot | None, parent_tasks: Iterable[Task] = 
     pushed = [
         task.node for task in parent_tasks if task.node and PUSH.fullmatch(task.path) and not task.failed
     ]
-    return (*sorted(advanced), *dict.fromkeys(pushed))
+    return tuple(dict.fromkeys((*sorted(advanced), *pushed)))
 
 
 def _is_control(channel: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,7 @@ class StepLine:
     marks: tuple[Mark, ...]
     summary: str
     next: str
-    tasks: tuple[TaskLine, ...]
+    loud: tuple[TaskLine, ...]
     metadata: tuple[tuple[str, str], ...]
     size: str
     iso: str
@@ -156,8 +157,8 @@ def _line(
         source=at.source or "no source",
         marks=tuple(marks),
         summary=summary(step),
-        next=", ".join(step.next),
-        tasks=tuple(task_line(task) for task in step.ran),
+        next=_next(step),
+        loud=tuple(line for line in map(task_line, step.ran) if line.questions or line.error),
         metadata=user_metadata(at),
         size=size(row.size),
         iso=written_at.isoformat() if written_at else "",
@@ -174,6 +175,21 @@ def title(step: Step) -> str:
     if step.wrote:
         return ", ".join(step.wrote)
     return step.at.source or "checkpoint"
+
+
+def _next(step: Step) -> str:
+    """Name the nodes that run from here, each with the channels that its tasks have written."""
+    ran = [task_line(task) for task in step.ran if not task.failed]
+    written = [f"{line.node} → {line.channels}" for line in ran if line.channels]
+    waiting = list(step.next)
+    for task in step.ran:
+        if task.node in waiting and task.finished:
+            waiting.remove(task.node)
+    return ", ".join(_counted((*waiting, *written)))
+
+
+def _counted(names: Iterable[str]) -> Iterable[str]:
+    return (name if times == 1 else f"{times} × {name}" for name, times in Counter(names).items())
 
 
 def _since(step: Step) -> str:
@@ -220,7 +236,7 @@ def pending_card(head: Step) -> Pending | None:
     if not head.next and not any(task.failed or task.interrupts for task in unfinished):
         return None
     return Pending(
-        title=", ".join(dict.fromkeys(head.next)) or "unknown",
+        title=", ".join(_counted(head.next)) or "unknown",
         state=_pending_state(unfinished),
         tasks=tuple(task_line(task) for task in head.ran),
     )

@@ -81,7 +81,7 @@ def value_view(value: Any, address: Address, *, path: Path = (), start: int | No
     if isinstance(value, (list, tuple)) and (found := messages(value[:1])) and found:
         return _conversation(value, address, path, start)
     return ValueView(
-        type=_type(value),
+        type=stored_type(value),
         extent=_extent(value),
         lines=line_views(outline(value, path=path, start=start or 0), address),
     )
@@ -162,7 +162,8 @@ def _usage(usage: Mapping[str, Any] | None) -> str:
     return f"{tokens[0]} → {tokens[1]} tokens" if all(isinstance(t, int) for t in tokens) else ""
 
 
-def _type(value: Any) -> str:
+def stored_type(value: Any) -> str:
+    """Return the type of a value in the words of the program that stored it."""
     found = opened(value)
     return type_name(value if found is None else found)
 

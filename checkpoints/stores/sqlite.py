@@ -30,7 +30,6 @@ from checkpoints.stores.records import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from langgraph.checkpoint.serde.base import SerializerProtocol
 
     from checkpoints.stores.location import Location
 
@@ -43,7 +42,7 @@ class SqliteStore:
     """The `Store` of a SQLite file, on a connection that only reads."""
 
     def __init__(
-        self, location: Location, conn: aiosqlite.Connection, opened: Connected, serde: SerializerProtocol
+        self, location: Location, conn: aiosqlite.Connection, opened: Connected, serde: InertSerializer
     ) -> None:
         self.location = location
         self.conn = conn
@@ -108,7 +107,7 @@ async def read(
     location: Location,
     question: Callable[[SqliteStore], Awaitable[T]],
     *,
-    serde: SerializerProtocol | None = None,
+    serde: InertSerializer | None = None,
 ) -> T:
     """Open the store, ask it the question, close it.
 
@@ -138,16 +137,27 @@ def check(location: Location) -> None:
 
 
 class _Entrance:
-    """Connects on aiosqlite's thread, and keeps what that found out."""
-
-    opened: Connected
+    """Connects on aiosqlite's thread, and keeps for this one what came of it."""
 
     def __init__(self, location: Location) -> None:
         self.location = location
+        self.outcome: Connected | sqlite3.Error | StoreError
 
     def connect(self) -> sqlite3.Connection:
-        self.opened = connect(self.location)
-        return self.opened.conn
+        # Never fails: aiosqlite does not wait for the thread of a connection that did, and the loop may be
+        # closed before the thread reports to it.
+        try:
+            self.outcome = connect(self.location)
+        except (sqlite3.Error, StoreError) as error:
+            self.outcome = error
+            return sqlite3.connect(":memory:")
+        return self.outcome.conn
+
+    @property
+    def opened(self) -> Connected:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
 
     def moved(self) -> bool:
-        return hasattr(self, "opened") and self.opened.opening.moved()
+        return isinstance(self.outcome, Connected) and self.outcome.opening.moved()

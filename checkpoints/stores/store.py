@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from checkpoints.inert import InertSerializer
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
     from checkpoints.stores.records import (
@@ -24,6 +25,10 @@ class Store(Protocol):
     @property
     def saver(self) -> BaseCheckpointSaver[Any]:
         """LangGraph's view of the same connection."""
+
+    @property
+    def serde(self) -> InertSerializer:
+        """The serializer that reads this store's rows without running anything."""
 
     async def overview(self) -> Overview:
         """Tell what the store is, in numbers."""

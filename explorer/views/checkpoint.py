@@ -12,6 +12,7 @@ from checkpoints.inert import channel_spans
 from checkpoints.outline import outline
 from checkpoints.stores import read
 from checkpoints.stores.records import TimelinePage
+from checkpoints.tasks import START
 from explorer import addresses
 from explorer.forms import TimelineParameters
 from explorer.rendering import screen
@@ -23,6 +24,7 @@ from explorer.values import (
     ValueView,
     line_views,
     message_card,
+    stored_type,
     value_address,
     value_view,
 )
@@ -182,8 +184,8 @@ def _screen(
         unchanged=", ".join(_unchanged(step)),
         tasks=_tasks(store, step),
         writes=sum(len(task.writes) for task in step.ran),
-        channels=tuple(channel for channel in channels if not channel.name.startswith(CONTROL)),
-        control=tuple(channel for channel in channels if channel.name.startswith(CONTROL)),
+        channels=tuple(channel for channel in channels if not _is_control(channel.name, at)),
+        control=tuple(channel for channel in channels if _is_control(channel.name, at)),
         user_metadata=user_metadata(at),
         metadata=_metadata(store, at),
         versions=_versions(step),
@@ -207,8 +209,15 @@ def _channel(store: str, at: Snapshot, name: str, value: Any, sizes: Mapping[str
 
 def _changes(step: Step) -> list[Change]:
     before = step.parent.values if step.parent else {}
-    names = [name for name in changed_channels(before, step.at.values) if not name.startswith(CONTROL[1:])]
+    names = [name for name in changed_channels(before, step.at.values) if not _is_control(name, step.at)]
+    if step.at.source == "input" and START in step.at.values:
+        names.insert(0, START)
     return [_change(channel_change(name, before, step.at.values)) for name in names]
+
+
+def _is_control(name: str, at: Snapshot) -> bool:
+    """The channel is LangGraph's own; before 0.3 some are named after a node."""
+    return name.startswith(CONTROL) or name in at.seen
 
 
 def _change(found: ChannelChange) -> Change:
@@ -216,7 +225,7 @@ def _change(found: ChannelChange) -> Change:
     return Change(
         channel=found.channel,
         kind=found.kind,
-        note=f"+{added} of {found.total}" if added and found.total else "",
+        note=f"+{added} of {found.total}" if added and found.total else stored_type(found.after),
         cards=tuple(message_card(change.message, sign=change.sign) for change in found.messages),
         lines=tuple((line.sign.replace("-", "−"), line.path, line.text) for line in found.lines),
         cut=found.cut,
@@ -227,7 +236,7 @@ def _unchanged(step: Step) -> list[str]:
     if step.parent is None:
         return []
     changed = set(changed_channels(step.parent.values, step.at.values))
-    return [name for name in step.at.values if name not in changed and not name.startswith(CONTROL)]
+    return [name for name in step.at.values if name not in changed and not _is_control(name, step.at)]
 
 
 def _parent_step(step: Step) -> str:

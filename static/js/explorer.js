@@ -57,6 +57,11 @@
   });
 
   document.addEventListener("DOMContentLoaded", () => {
+    // A wide screen has room for the newest checkpoint beside its thread.
+    const inspector = document.querySelector("#inspector[data-open]");
+    if (inspector && matchMedia("(min-width: 861px)").matches) {
+      htmx.ajax("GET", inspector.dataset.open, { target: inspector, swap: "innerHTML" });
+    }
     document.querySelector('a.step[aria-current]')?.scrollIntoView({ block: "nearest" });
   });
 })();

@@ -22,6 +22,7 @@ CALL = {"name": "search", "args": {"q": "x"}, "id": "call-1", "type": "tool_call
         (ToolMessage("hi", tool_call_id="1"), "tool"),
         (RemoveMessage(id="1"), "remove"),
         ({"role": "user", "content": "hi"}, "human"),
+        (("user", "hi"), "human"),
         (
             {
                 "lc": 1,
