@@ -1,25 +1,28 @@
-"""The command `checkpoint-explorer`. `manage.py explore` and `manage.py doctor` share its parts."""
+"""The command `checkpoint-explorer`. `manage.py explore` and `manage.py doctor` are the same."""
 
 from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 import django
 from django.core.management import CommandError
 
 from checkpoints import __version__
+from checkpoints.doctor import diagnose
 from checkpoints.errors import StoreError
 from checkpoints.stores import Location, check
 from explorer import server
+from explorer.diagnosis import as_json, as_text
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Sequence
 
-DESCRIPTION = "Open LangGraph checkpoint stores in the browser."
+EXPLORE = "Open LangGraph checkpoint stores in the browser."
+DOCTOR = "Tell what a store is and whether all of it can be read, without showing any content."
+EPILOG = "checkpoint-explorer doctor PATH tells what a store is and whether all of it can be read."
 NO_STORE = "Name a store to open: checkpoint-explorer path/to/checkpoints.sqlite"
 
 
@@ -29,14 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     django.setup()
     options = _parse(list(sys.argv[1:] if arguments is None else arguments))
     try:
-        explore(options)
+        return int(options.run(options))
     except (CommandError, StoreError) as error:
         print(f"checkpoint-explorer: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
-def explore(options: Namespace) -> None:
+def explore(options: Namespace) -> int:
     """Check the stores, print the address and serve. Raises StoreError and CommandError."""
     if not options.stores:
         raise CommandError(NO_STORE)
@@ -45,6 +47,14 @@ def explore(options: Namespace) -> None:
     binding = server.bind(options.host, options.port, options.token)
     print(f"Checkpoint Explorer is at {binding.url}\nStop it with Ctrl-C.", flush=True)
     server.serve(binding, options.stores, browser=not options.no_browser)
+    return 0
+
+
+def doctor(options: Namespace) -> int:
+    """Print what a store is and return 1 where something in it cannot be read. Raises StoreError."""
+    diagnosis = diagnose(Location.parse(options.path))
+    print(as_json(diagnosis) if options.json else as_text(diagnosis))
+    return 0 if diagnosis.ok else 1
 
 
 def add_explore_arguments(parser: ArgumentParser) -> None:
@@ -57,11 +67,21 @@ def add_explore_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--token", help="use this token instead of a random one")
 
 
+def add_doctor_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("path", help="the store to look at")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
 def _parse(arguments: list[str]) -> Namespace:
-    parser = ArgumentParser("checkpoint-explorer", description=DESCRIPTION)
+    """Parse `doctor PATH` and everything else; a store of that name is `./doctor`."""
+    if arguments[:1] == ["doctor"]:
+        parser = ArgumentParser("checkpoint-explorer doctor", description=DOCTOR)
+        add_doctor_arguments(parser)
+        return parser.parse_args(arguments[1:], Namespace(run=doctor))
+    parser = ArgumentParser("checkpoint-explorer", description=EXPLORE, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=__version__)
     add_explore_arguments(parser)
-    return parser.parse_args(arguments)
+    return parser.parse_args(arguments, Namespace(run=explore))
 
 
 def _port(text: str) -> int:

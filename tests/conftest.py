@@ -1,22 +1,89 @@
-"""Stores and clients for all tests."""
+"""Stores, clients and servers for all tests."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
-import graphs
 import pytest
 from django.test import AsyncClient
-from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 
 from explorer.demo import write
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+    from http.client import HTTPMessage
 
     from pytest_django.fixtures import SettingsWrapper
 
+MANAGE = (sys.executable, "manage.py", "explore")
 TOKEN = "token-of-the-tests"
+ROOT = Path(__file__).parents[1]
+
+
+class Answer(NamedTuple):
+    """An HTTP response, read to its end."""
+
+    status: int
+    headers: HTTPMessage
+    body: bytes
+
+
+@dataclass
+class Served:
+    """A running explorer, as its command announced it."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    def get(self, target: str, **headers: str) -> Answer:
+        """Send one request. `target` goes out as it is."""
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
+            connection.putrequest("GET", target, skip_host="host" in headers)
+            for name, value in headers.items():
+                connection.putheader(name.replace("_", "-"), value)
+            connection.endheaders()
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+
+    def admitted(self) -> dict[str, str]:
+        """Trade the token for the headers of an admitted browser."""
+        answer = self.get(f"/?{urlsplit(self.url).query}")
+        return {"cookie": str(answer.headers["Set-Cookie"]).partition(";")[0]}
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[..., Served]]:
+    """Start explorers: `serve(path, "--token", "x")`. They end with the tests."""
+    started = []
+
+    def start(*arguments: object, command: tuple[str, ...] = MANAGE, cwd: Path = ROOT) -> Served:
+        process = subprocess.Popen(
+            [*command, *map(str, arguments), "--no-browser", "--port", "0"],
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        announced = process.stdout.readline() if process.stdout else ""
+        assert "http://" in announced, process.communicate()
+        return Served(process, announced.split()[-1])
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.communicate(timeout=10)
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +95,9 @@ def demo_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory) -> graphs.Written:
-    """A store with a thread of every shape, and what LangGraph says of each checkpoint."""
-    path = tmp_path_factory.mktemp("written") / "agent store.sqlite"
-    with OfficialSaver.from_conn_string(str(path)) as saver:
-        ran = graphs.run_all(saver)
-        return graphs.Written(path, ran, list(graphs.histories(ran)))
+def served(serve: Callable[..., Served], demo_store: Path) -> Served:
+    """An explorer on the demo store, in a process of its own."""
+    return serve(demo_store)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.http import HttpResponseRedirect
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.decorators import async_only_middleware
+from django.utils.http import escape_leading_slashes
 
 from explorer.errors import error_page
 
@@ -54,7 +55,7 @@ def access(
 def _welcome(request: HttpRequest, token: str) -> HttpResponseRedirect:
     query = request.GET.copy()
     del query["token"]
-    path = request.get_full_path().partition("?")[0]
+    path = escape_leading_slashes(request.get_full_path().partition("?")[0])
     response = HttpResponseRedirect(f"{path}?{query.urlencode()}" if query else path)
     response.set_cookie(_cookie(request), _proof(token), httponly=True, samesite="Lax")
     return response

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from django.core.management import BaseCommand, CommandError
 
 from checkpoints.errors import StoreError
-from explorer.command import DESCRIPTION, add_explore_arguments, explore
+from explorer.command import EXPLORE, add_explore_arguments, explore
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
 
 class Command(BaseCommand):
-    help = DESCRIPTION
+    help = EXPLORE
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,0 +1,135 @@
+"""The command: what it opens, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sqlite3
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from explorer.command import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Served
+
+
+@pytest.fixture
+def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run the command on something that it refuses and return what it says."""
+
+    def run(*arguments: object) -> str:
+        assert main([str(argument) for argument in arguments]) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("checkpoint-explorer: ")
+        assert err.count("\n") == 1
+        return err
+
+    return run
+
+
+def _database(path: Path, schema: str) -> Path:
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute(schema)
+    return path
+
+
+def test_no_path_says_how(complaint: Callable[..., str]) -> None:
+    assert "Name a store to open" in complaint()
+
+
+def test_a_missing_file_is_refused_and_not_made(complaint: Callable[..., str], tmp_path: Path) -> None:
+    assert "There is no file missing.sqlite" in complaint(tmp_path / "missing.sqlite")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_is_refused(complaint: Callable[..., str], tmp_path: Path) -> None:
+    assert "is a directory" in complaint(tmp_path)
+
+
+def test_a_file_that_is_no_database_is_refused(complaint: Callable[..., str], tmp_path: Path) -> None:
+    text = tmp_path / "notes.sqlite"
+    text.write_text("not a database, " * 100)
+    assert "is not a SQLite database" in complaint(text)
+
+
+def test_a_database_without_checkpoints_is_refused(complaint: Callable[..., str], tmp_path: Path) -> None:
+    other = _database(tmp_path / "other.sqlite", "CREATE TABLE songs (title TEXT)")
+    assert "has no LangGraph tables" in complaint(other)
+
+
+def test_tables_of_langgraph_before_0_2_are_named(complaint: Callable[..., str], tmp_path: Path) -> None:
+    columns = "thread_id TEXT, thread_ts TEXT, parent_ts TEXT, checkpoint BLOB, metadata BLOB"
+    old = _database(tmp_path / "old.sqlite", f"CREATE TABLE checkpoints ({columns})")
+    assert "before 0.2" in complaint(old)
+
+
+def test_a_url_is_refused(complaint: Callable[..., str]) -> None:
+    assert "No store is opened by ftp://" in complaint("ftp://example.org/checkpoints.sqlite")
+
+
+def test_one_bad_store_among_good_ones_is_named(
+    complaint: Callable[..., str], demo_store: Path, tmp_path: Path
+) -> None:
+    assert "There is no file missing.sqlite" in complaint(demo_store, tmp_path / "missing.sqlite")
+
+
+def test_a_port_in_use_is_named(complaint: Callable[..., str], demo_store: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = complaint(demo_store, "--port", port)
+    assert f"Port {port} of 127.0.0.1 is in use." in said
+    assert "--port 0" in said
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "::", "example.org", "127.0.0.1.evil.example"])
+def test_only_loopback_is_served(complaint: Callable[..., str], demo_store: Path, host: str) -> None:
+    assert f"{host} is not a loopback address" in complaint(demo_store, "--host", host)
+
+
+@pytest.mark.parametrize("arguments", [["--port", "99999"], ["--port", "http"], ["--unknown"]])
+def test_wrong_options_are_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: checkpoint-explorer" in capsys.readouterr().err
+
+
+def test_the_printed_address_admits_a_browser(served: Served) -> None:
+    assert served.get("/").status == 403
+    assert served.get("/help/", **served.admitted()).status == 200
+
+
+def test_the_token_can_be_chosen(serve: Callable[..., Served], demo_store: Path) -> None:
+    assert serve(demo_store, "--token", "a b&c").url.endswith("/?token=a+b%26c")
+
+
+def test_each_run_has_a_token_of_its_own(serve: Callable[..., Served], demo_store: Path) -> None:
+    first, second = serve(demo_store), serve(demo_store)
+    assert first.url.partition("token=")[2] != second.url.partition("token=")[2]
+    assert second.get("/", **first.admitted()).status == 403
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_quietly_and_logs_no_token(
+    serve: Callable[..., Served], demo_store: Path, ending: signal.Signals
+) -> None:
+    run = serve(demo_store, "--token", "secret-of-this-run")
+    for target in ("/?token=secret-of-this-run", "/nowhere/?token=wrong", "/?token=secret-of-this-run&x=1"):
+        run.get(target)
+    run.process.send_signal(ending)
+    out, err = run.process.communicate(timeout=10)
+    assert (run.process.returncode, err) == (0, "")
+    assert "secret" not in out
+
+
+def test_the_command_and_manage_py_are_the_same(serve: Callable[..., Served], demo_store: Path) -> None:
+    entry = "import sys; from explorer.command import main; sys.exit(main())"
+    assert serve(demo_store, command=(sys.executable, "-c", entry)).get("/").status == 403

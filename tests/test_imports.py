@@ -1,0 +1,41 @@
+"""Imports go one way: explorer, checkpoints, langgraph.checkpoint.base."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+ALLOWED = ("langgraph.checkpoint.base", "langgraph.checkpoint.serde", "langchain_core.runnables")
+LIBRARY = sorted((ROOT / "checkpoints").rglob("*.py"))
+WEB = [path for path in sorted((ROOT / "explorer").rglob("*.py")) if "demo" not in path.parts]
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import(names=names):
+                yield from (name.name for name in names)
+            case ast.ImportFrom(module=str(module)):
+                yield module
+
+
+def _under(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_library_knows_nothing_of_the_web(path: Path) -> None:
+    assert not [module for module in _imported(path) if _under(module, "django", "explorer", "uvicorn")]
+
+
+@pytest.mark.parametrize("path", [*LIBRARY, *WEB], ids=lambda path: str(path.relative_to(ROOT)))
+def test_neither_part_needs_langgraph_itself(path: Path) -> None:
+    langgraph = [module for module in _imported(path) if _under(module, "langgraph", "langchain_core")]
+    assert not [module for module in langgraph if not _under(module, *ALLOWED)]
