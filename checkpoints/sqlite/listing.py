@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import get_checkpoint_id
 
-from checkpoints.sqlite.operations import find, select
+from checkpoints.sqlite.operations import find_all, select
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PAGE_CHECKPOINTS = 64
 PAGE_BYTES = 8 * 2**20
+FIRST_CHECKPOINTS = 8  # then twice as many, while the page is below its bytes
 MOST_KEYS = 2**16
 
 KEYS = """\
@@ -109,14 +110,19 @@ class Listing:
     def page(self) -> Operation[list[Stored]]:
         """Return the next checkpoints. One that was deleted meanwhile is left out."""
         page: list[Stored] = []
-        size = 0
+        size, wanted = 0, FIRST_CHECKPOINTS
         while not self.ended and len(page) < PAGE_CHECKPOINTS and size < PAGE_BYTES:
             if not self._keys:
                 yield from self._read_keys()
-            elif stored := (yield from find(*self._keys.popleft()[:3])):
-                page.append(stored)
-                size += _size(stored)
+            else:
+                found = yield from find_all(self._take(min(wanted, PAGE_CHECKPOINTS - len(page))))
+                page += found
+                size += sum(map(_size, found))
+                wanted *= 2
         return page
+
+    def _take(self, count: int) -> list[Row]:
+        return [self._keys.popleft()[:3] for _ in range(min(count, len(self._keys)))]
 
     def _read_keys(self) -> Operation[None]:
         limit = int(min(self._batch, self._left))

@@ -15,15 +15,21 @@ if TYPE_CHECKING:
 
     from langchain_core.runnables import RunnableConfig
 
-CHECKPOINT = """\
-SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata
-FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"""
-BY_ID = f"{CHECKPOINT} AND checkpoint_id = ?"
-HEAD = f"{CHECKPOINT} ORDER BY checkpoint_id DESC LIMIT 1"
+COLUMNS = "thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata"
+NAMESPACE = "FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
+HEAD = f"SELECT {COLUMNS} {NAMESPACE} ORDER BY checkpoint_id DESC LIMIT 1"
+BY_ID = f"SELECT {COLUMNS} {NAMESPACE} AND checkpoint_id = ?"
 WRITES = """\
 SELECT task_id, channel, type, value FROM writes
 WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? ORDER BY task_path, task_id, idx"""
-WRITES_WITHOUT_PATH = WRITES.replace("task_path, ", "")
+
+# CROSS JOIN makes SQLite seek each key; a row value IN (VALUES …) scans the table instead.
+KEYS = "WITH keys (thread_id, checkpoint_ns, checkpoint_id) AS (VALUES {})"
+JOIN = "FROM keys CROSS JOIN {} USING (thread_id, checkpoint_ns, checkpoint_id)"
+ALL_BY_ID = f"{KEYS} SELECT {COLUMNS} {JOIN.format('checkpoints')}"
+ALL_WRITES = f"""\
+{KEYS} SELECT thread_id, checkpoint_ns, checkpoint_id, task_id, channel, type, value
+{JOIN.format("writes")} ORDER BY task_path, task_id, idx"""
 
 PUT_CHECKPOINT = """\
 INSERT OR REPLACE INTO checkpoints
@@ -43,18 +49,26 @@ def get(config: RunnableConfig) -> Operation[Stored | None]:
     configurable = config["configurable"]
     thread_id, checkpoint_ns = str(configurable["thread_id"]), configurable.get("checkpoint_ns", "")
     if checkpoint_id := get_checkpoint_id(config):
-        return find(thread_id, checkpoint_ns, checkpoint_id)
-    return _stored(HEAD, thread_id, checkpoint_ns)
+        return _find(BY_ID, thread_id, checkpoint_ns, checkpoint_id)
+    return _find(HEAD, thread_id, checkpoint_ns)
 
 
-def find(thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> Operation[Stored | None]:
-    """Return one checkpoint with its writes."""
-    return _stored(BY_ID, thread_id, checkpoint_ns, checkpoint_id)
-
-
-def _stored(sql: str, *parameters: str) -> Operation[Stored | None]:
+def _find(sql: str, *parameters: str) -> Operation[Stored | None]:
     rows = yield from select(sql, parameters)
-    return Stored._make((*rows[0], (yield from _writes(rows[0][:3])))) if rows else None
+    return Stored._make((*rows[0], (yield from _select_writes(WRITES, rows[0][:3])))) if rows else None
+
+
+def find_all(keys: Sequence[Row]) -> Operation[list[Stored]]:
+    """Return the checkpoints with these keys (thread, namespace, id) that exist, in the order of the keys."""
+    placeholders = ", ".join(["(?, ?, ?)"] * len(keys))
+    parameters = [part for key in keys for part in key]
+    rows = yield from select(ALL_BY_ID.format(placeholders), parameters)
+    found = {row[:3]: row for row in rows}
+    writes: dict[Row, list[Row]] = {key: [] for key in found}
+    for write in (yield from _select_writes(ALL_WRITES.format(placeholders), parameters)):
+        if write[:3] in writes:
+            writes[write[:3]].append(write[3:])
+    return [Stored._make((*found[key], writes[key])) for key in keys if key in found]
 
 
 def select(sql: str, parameters: Sequence[Any]) -> Operation[list[Row]]:
@@ -67,15 +81,15 @@ def select(sql: str, parameters: Sequence[Any]) -> Operation[list[Row]]:
         return []
 
 
-def _writes(key: Sequence[Any]) -> Operation[list[Row]]:
+def _select_writes(sql: str, parameters: Sequence[Any]) -> Operation[list[Row]]:
     # Files of checkpoint-sqlite before 3.1.1 and of LangGraph.js have no task_path. Asking anew costs nothing
     # where the column exists, and another process may add it at any time.
     try:
-        return (yield from select(WRITES, key))
+        return (yield from select(sql, parameters))
     except sqlite3.OperationalError as error:
         if "no such column: task_path" not in str(error):
             raise
-        return (yield from select(WRITES_WITHOUT_PATH, key))
+        return (yield from select(sql.replace("task_path, ", ""), parameters))
 
 
 def put_checkpoint(row: Row) -> Operation[None]:

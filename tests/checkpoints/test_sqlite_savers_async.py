@@ -12,6 +12,8 @@ from saver_graphs import dump, plain, thread, travel
 
 from checkpoints.sqlite import SqliteSaver
 from checkpoints.sqlite.aio import AsyncSqliteSaver
+from checkpoints.sqlite.driver import run
+from checkpoints.sqlite.listing import FIRST_CHECKPOINTS, PAGE_BYTES, Listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,3 +115,21 @@ async def test_a_listing_while_checkpoints_arrive_is_the_one_of_its_beginning(tm
             ids.append(found.checkpoint["id"])
             await saver.aput(HERE, {**empty_checkpoint(), "id": f"x{len(ids)}"}, {}, {})
     assert ids == [f"{n:03}" for n in range(199, -1, -1)]
+
+
+def test_a_page_of_large_checkpoints_is_a_short_one(tmp_path: Path) -> None:
+    """A listing holds one page of undecoded rows, so a page is bounded in bytes too."""
+    with SqliteSaver.from_conn_string(str(tmp_path / "store")) as saver:
+        saver.conn.execute("PRAGMA synchronous=OFF")
+        for n in range(30):
+            checkpoint = {
+                **empty_checkpoint(),
+                "id": f"{n:03}",
+                "channel_values": {"a": "x" * (PAGE_BYTES // 8)},
+            }
+            saver.put(HERE, checkpoint, {}, {})
+        page = run(saver.conn, Listing(None).page())
+        assert len(page) == FIRST_CHECKPOINTS
+        assert [found.checkpoint["id"] for found in saver.list(None)] == [
+            f"{n:03}" for n in range(29, -1, -1)
+        ]
