@@ -126,7 +126,7 @@ def _not_listed_before(entries: list[Entry]) -> Operation[list[Entry]]:
 
 def _scan(schema: Schema, needle: str, before: int | None) -> Operation[tuple[list[Entry], str | None]]:
     key = _LAST if schema.rowid else "1"
-    found, bound = yield from _ids(schema.sql(_SCAN, table="checkpoints", key=key), needle)
+    found, bound = yield from _ids(schema.sql(_SCAN, table="checkpoints", key=key), needle, SCAN_SECONDS)
     if not schema.rowid:
         found = [(place, thread_id) for place, (_, thread_id) in enumerate(found, 1)]
     entries = [Entry(*row) for row in sorted(found, reverse=True) if before is None or row[0] < before]
@@ -136,14 +136,12 @@ def _scan(schema: Schema, needle: str, before: int | None) -> Operation[tuple[li
 def _orphans(schema: Schema, needle: str, before: int | None) -> Operation[list[Entry]]:
     """List the threads that have writes but no checkpoints, in the order of their ids."""
     sql = schema.sql(_SCAN, table=schema.sql("{writes}"), key=_ORPHAN)
-    found, _ = yield from _ids(sql, needle)
+    found, _ = yield from _ids(sql, needle, SCAN_SECONDS)
     places = ((-place, thread_id) for place, (_, thread_id) in enumerate(found, 1))
     return [Entry(*row) for row in places if before is None or row[0] < before]
 
 
-def _ids(
-    sql: str, needle: str, seconds: float = SCAN_SECONDS
-) -> Operation[tuple[list[tuple[int, str]], str | None]]:
+def _ids(sql: str, needle: str, seconds: float) -> Operation[tuple[list[tuple[int, str]], str | None]]:
     """Skip from thread id to thread id; return key and id of those that have a key."""
     found: list[tuple[int, str]] = []
     last: bytes | None = None

@@ -72,8 +72,8 @@ def choose(path: str) -> Opening:
     A WAL file that nobody has open is read as immutable: `mode=ro` would leave a -wal and a -shm behind,
     and as another user's they lock its owner out.
     """
-    path = os.path.realpath(path)
     _require_file(path)
+    path = os.path.realpath(path)
     fingerprint = Fingerprint.of(path)
     database = _hold(path)
     header = database.read(100, 0)

@@ -40,7 +40,7 @@ def recovered(opening: Opening) -> Opening:
 
 
 def _copy(path: str, fingerprint: Fingerprint) -> str:
-    folder = tempfile.mkdtemp(prefix="checkpoint-explorer-")
+    folder = tempfile.mkdtemp(prefix="checkpoint-store-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     copy = os.path.join(folder, "store.sqlite")
     for suffix in ("", "-wal", "-journal"):

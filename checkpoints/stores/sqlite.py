@@ -30,7 +30,6 @@ from checkpoints.stores.records import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-
     from checkpoints.stores.location import Location
 
 T = TypeVar("T")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from checkpoints.inert import InertSerializer
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
+    from checkpoints.inert import InertSerializer
     from checkpoints.stores.records import (
         CheckpointRow,
         NamespaceRow,

@@ -1,0 +1,146 @@
+"""Pages of threads: each thread once, latest first, at any size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from langgraph.checkpoint.sqlite import SqliteSaver
+from stores_data import all_pages, ask, checkpoint_id, config, counter, execute, ids, write, write_asking
+
+from checkpoints import errors
+from checkpoints.stores import Search, Store, listing, threads
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 49, 50, 51, 120])
+async def test_each_thread_is_on_exactly_one_page(tmp_path: Path, count: int) -> None:
+    names = [f"thread {n}" for n in range(count)]
+    with SqliteSaver.from_conn_string(str(tmp_path / "x.sqlite")) as saver:
+        saver.setup()
+    path = write(tmp_path / "x.sqlite", names)
+    pages = await ask(path, all_pages)
+    assert [row.thread_id for page in pages for row in page] == names[::-1]
+    assert len(pages) == max(1, -(-count // 50)), "no empty page at the end"
+
+
+async def test_interleaved_threads_stand_where_their_last_row_does(tmp_path: Path) -> None:
+    names = [f"t{n}" for n in range(12)]
+    path = write(tmp_path / "x.sqlite", names + names[::3] + names[:2])
+    expected = [
+        *names[:2][::-1],
+        *names[3::3][::-1],
+        *[n for n in names[::-1] if int(n[1:]) % 3 and n != "t1"],
+    ]
+    for limit in (1, 2, 5, 50):
+        assert await ids(path, limit=limit) == expected
+
+
+async def test_a_deep_thread_in_front_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "x.sqlite", ["a", "b", "c", "d"] + ["deep"] * 20)
+    monkeypatch.setattr(listing, "WALK", (5, 10))
+    assert await ids(path) == ["deep", "d", "c", "b", "a"]
+    assert await ids(path, limit=2) == ["deep", "d", "c", "b", "a"]
+
+
+async def test_a_scan_that_takes_too_long_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "x.sqlite", ["a", "b", "c", "d"] + ["deep"] * 5)
+    monkeypatch.setattr(listing, "WALK", (5,))
+    monkeypatch.setattr(listing, "SCAN", 2)
+    assert await ids(path) == ["deep", "d", "c", "b", "a"], "in chunks"
+    monkeypatch.setattr(listing, "SCAN_SECONDS", -1)
+    page = await ask(path, lambda store: store.threads())
+    assert page.bound == "Only the first 2 threads in the order of their ids were looked at."
+
+
+async def test_a_row_tells_what_its_thread_holds(tmp_path: Path) -> None:
+    states = write_asking(tmp_path / "x.sqlite", "asking")
+
+    async def look(store: Store) -> None:
+        [row] = (await store.threads()).threads
+        assert (row.checkpoints, row.namespaces) == (5, 2)
+        ends = [end.checkpoint_id for end in (row.head, row.first) if end]
+        assert ends == [checkpoint_id(states[0]), checkpoint_id(states[-1])]
+        assert [write.channel for write in row.head_writes] == ["__interrupt__"]
+
+    await ask(tmp_path / "x.sqlite", look)
+
+
+async def test_the_head_is_of_another_namespace_where_there_is_no_root(tmp_path: Path) -> None:
+    write_asking(tmp_path / "x.sqlite", "asking")
+    execute(tmp_path / "x.sqlite", "DELETE FROM checkpoints WHERE checkpoint_ns = ''")
+
+    async def look(store: Store) -> None:
+        [row] = (await store.threads()).threads
+        assert row.head
+        assert row.head.checkpoint_ns.startswith("inner:")
+        assert (row.checkpoints, row.namespaces) == (3, 1)
+
+    await ask(tmp_path / "x.sqlite", look)
+
+
+async def test_threads_that_have_only_writes_come_last(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.sqlite", ["a", "b", "c", "d"])
+    execute(path, "DELETE FROM checkpoints WHERE thread_id IN ('b', 'c')")
+    for limit in (1, 2, 3, 50):
+        assert await ids(path, limit=limit) == ["d", "a", "b", "c"]
+    assert await ids(path, search=Search(thread_id="C")) == ["c"]
+
+    async def look(store: Store) -> None:
+        orphan = (await store.threads()).threads[-1]
+        assert (orphan.checkpoints, orphan.head, orphan.activity < 0) == (0, None, True)
+        [namespace] = await store.namespaces("c")
+        assert (namespace.checkpoint_ns, namespace.checkpoints) == ("", 0)
+
+    await ask(path, look)
+
+
+async def test_namespaces_are_counted_each(tmp_path: Path) -> None:
+    write_asking(tmp_path / "x.sqlite", "asking")
+
+    async def look(store: Store) -> None:
+        rows = await store.namespaces("asking")
+        assert [row.checkpoint_ns.split(":")[0] for row in rows] == ["", "inner"]
+        for row in rows:
+            page = await store.timeline("asking", row.checkpoint_ns)
+            found = [checkpoint.checkpoint_id for checkpoint in page.checkpoints]
+            assert (row.checkpoints, row.head_id, row.first_id) == (len(found), found[0], found[-1])
+
+    await ask(tmp_path / "x.sqlite", look)
+
+
+async def test_an_unknown_thread_is_not_found(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.sqlite", ["a"])
+    with pytest.raises(errors.ThreadNotFound):
+        await ask(path, lambda store: store.namespaces("A"))
+
+
+async def test_large_blobs_are_left_out_of_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "x.sqlite", ["small", "large"])
+    execute(path, "UPDATE checkpoints SET checkpoint = zeroblob(300000) WHERE thread_id = 'large'")
+
+    async def heads(store: Store) -> list[tuple[str, bool, bool]]:
+        rows = (await store.threads()).threads
+        return [(row.thread_id, row.head.skipped, row.head.blob is None) for row in rows if row.head]
+
+    assert await ask(path, heads) == [("large", True, True), ("small", False, False)]
+    monkeypatch.setattr(threads, "CHECKPOINT_BUDGET", threads.Budget(1000, 0))
+    assert await ask(path, heads) == [("large", True, True), ("small", True, True)]
+
+
+async def test_the_probe_changes_with_every_write(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.sqlite", ["a"])
+    before = await ask(path, lambda store: store.change_probe())
+    with SqliteSaver.from_conn_string(str(path)) as saver:
+        saver.put_writes(counter(saver).get_state(config("a")).config, [("log", ["x"])], "task")
+    assert await ask(path, lambda store: store.change_probe()) > before
+
+
+async def test_the_overview_counts(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.sqlite", ["a", "b"])
+    overview = await ask(path, lambda store: store.overview())
+    assert (overview.name, overview.kind, overview.journal_mode) == ("x.sqlite", "sqlite", "wal")
+    assert (overview.threads, overview.threads_at_least) == (2, False)
+    assert overview.bytes == path.stat().st_size

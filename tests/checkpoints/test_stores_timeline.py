@@ -1,0 +1,210 @@
+"""Pages of a timeline: each checkpoint once, newest first, as LangGraph tells it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from langgraph.checkpoint.sqlite import SqliteSaver
+from stores_data import ask, checkpoint_id, config, counter, execute, write, write_asking
+
+from checkpoints import errors
+from checkpoints.stores import CheckpointRow, Store, timeline
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from langgraph.types import StateSnapshot
+
+
+def write_long(path: Path, calls: int) -> list[StateSnapshot]:
+    write(path, ["long"] * calls)
+    with SqliteSaver.from_conn_string(str(path)) as saver:
+        return list(counter(saver).get_state_history(config("long")))
+
+
+async def every_page(store: Store, limit: int) -> list[tuple[CheckpointRow, ...]]:
+    pages, before = [], None
+    while True:
+        page = await store.timeline("long", "", before=before, limit=limit)
+        pages.append(page.checkpoints)
+        before = page.older
+        if before is None:
+            return pages
+
+
+@pytest.mark.parametrize("limit", [1, 4, 5, 50])
+async def test_the_pages_are_the_history_of_langgraph(tmp_path: Path, limit: int) -> None:
+    history = write_long(tmp_path / "x.sqlite", calls=5)
+    pages = await ask(tmp_path / "x.sqlite", lambda store: every_page(store, limit))
+    rows = [row for page in pages for row in page]
+    assert [row.checkpoint_id for row in rows] == [checkpoint_id(state) for state in history]
+    assert [json.loads(row.metadata or "") for row in rows] == [state.metadata for state in history]
+    parents = [
+        state.parent_config and state.parent_config["configurable"]["checkpoint_id"] for state in history
+    ]
+    assert [row.parent_checkpoint_id for row in rows] == parents
+    assert {len(page) for page in pages[:-1]} <= {limit}
+
+
+async def test_newer_leads_back_through_the_same_pages(tmp_path: Path) -> None:
+    write_long(tmp_path / "x.sqlite", calls=5)
+
+    async def there_and_back(store: Store) -> None:
+        first = await store.timeline("long", "", limit=4)
+        second = await store.timeline("long", "", limit=4, before=first.older)
+        third = await store.timeline("long", "", limit=4, before=second.older)
+        assert (first.newer, second.newer) == (None, "")
+        assert await store.timeline("long", "", limit=4, before=second.newer) == first
+        assert await store.timeline("long", "", limit=4, before=third.newer) == second
+
+    await ask(tmp_path / "x.sqlite", there_and_back)
+
+
+@pytest.mark.parametrize(("place", "above"), [(0, 0), (3, 3), (9, 5)])
+async def test_a_page_around_a_checkpoint_has_a_few_newer_ones(
+    tmp_path: Path, place: int, above: int
+) -> None:
+    wanted = checkpoint_id(write_long(tmp_path / "x.sqlite", calls=5)[place])
+
+    async def look(store: Store) -> list[str]:
+        page = await store.timeline("long", "", around=wanted, limit=8)
+        return [row.checkpoint_id for row in page.checkpoints]
+
+    found = await ask(tmp_path / "x.sqlite", look)
+    assert (len(found), found.index(wanted)) == (min(8, 15 - place + above), above)
+
+
+async def test_writes_come_in_the_savers_order(tmp_path: Path) -> None:
+    write_long(tmp_path / "x.sqlite", calls=1)
+    with SqliteSaver.from_conn_string(str(tmp_path / "x.sqlite")) as saver:
+        head = counter(saver).get_state(config("long")).config
+        for task, path in (("a", "2"), ("c", "1"), ("b", "1")):
+            saver.put_writes(head, [("log", ["x"]), ("log", ["y"]), ("__error__", "z")], task, path)
+        stored = saver.get_tuple(head)
+    assert stored
+
+    async def look(store: Store) -> list[tuple[str, str]]:
+        page = await store.timeline("long", "")
+        at = page.checkpoints[0].checkpoint_id
+        assert page.writes[at] == await store.writes("long", "", at)
+        return [(write.task_id, write.channel) for write in page.writes[at]]
+
+    expected = [(task, channel) for task, channel, _ in stored.pending_writes or ()]
+    assert await ask(tmp_path / "x.sqlite", look) == expected
+
+
+async def test_a_parent_beyond_the_page_is_brought_along(tmp_path: Path) -> None:
+    history = write_long(tmp_path / "x.sqlite", calls=2)
+
+    async def look(store: Store) -> None:
+        page = await store.timeline("long", "", limit=2)
+        assert [row.checkpoint_id for row in page.parents.values()] == [checkpoint_id(history[2])]
+        last = await store.timeline("long", "", before=page.older)
+        assert last.parents == {}
+
+    await ask(tmp_path / "x.sqlite", look)
+    execute(
+        tmp_path / "x.sqlite", "DELETE FROM checkpoints WHERE checkpoint_id = ?", checkpoint_id(history[2])
+    )
+    page = await ask(tmp_path / "x.sqlite", lambda store: store.timeline("long", "", limit=2))
+    assert page.parents == {}
+
+
+@pytest.mark.parametrize("most", [100, 9, 5])
+async def test_a_fork_gives_its_parent_two_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    history = write_long(tmp_path / "x.sqlite", calls=2)
+    with SqliteSaver.from_conn_string(str(tmp_path / "x.sqlite")) as saver:
+        counter(saver).update_state(history[3].config, {"log": ["edited"]})
+    monkeypatch.setattr(timeline, "MOST_CHILDREN", most)
+    page = await ask(tmp_path / "x.sqlite", lambda store: store.timeline("long", "", limit=5))
+    assert page.children.get(checkpoint_id(history[3])) == 2
+    last = await ask(tmp_path / "x.sqlite", lambda store: store.timeline("long", "", before=page.older))
+    assert bool(last.children) == (most > 5), "too many rows to look at"
+
+
+async def test_equal_ids_in_other_namespaces_and_threads_stay_apart(tmp_path: Path) -> None:
+    path = tmp_path / "x.sqlite"
+    ids = [checkpoint_id(state) for state in write_long(path, calls=1)]
+    for thread, ns in (("long", "sub:1"), ("twin", "")):
+        for table in ("checkpoints", "writes"):
+            execute(
+                path,
+                f"CREATE TABLE copied AS SELECT * FROM {table} WHERE thread_id || checkpoint_ns = 'long'",
+            )
+            execute(path, "UPDATE copied SET thread_id = ?, checkpoint_ns = ?", thread, ns)
+            execute(path, f"INSERT INTO {table} SELECT * FROM copied")
+            execute(path, "DROP TABLE copied")
+
+    async def look(store: Store) -> None:
+        for place in (("long", ""), ("long", "sub:1"), ("twin", "")):
+            page = await store.timeline(*place)
+            assert [row.checkpoint_id for row in page.checkpoints] == ids
+            assert {(row.thread_id, row.checkpoint_ns) for row in page.checkpoints} == {place}
+            assert sum(map(len, page.writes.values())) == 3
+            assert set(page.children.values()) == {1}
+
+    await ask(path, look)
+
+
+async def test_a_large_blob_is_left_out_and_read_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.sqlite"
+    head = checkpoint_id(write_long(path, calls=1)[0])
+    execute(path, "UPDATE checkpoints SET checkpoint = zeroblob(2000000) WHERE checkpoint_id = ?", head)
+    execute(path, "UPDATE writes SET value = zeroblob(70000)")
+
+    async def look(store: Store) -> None:
+        page = await store.timeline("long", "")
+        assert [(row.skipped, row.blob is None) for row in page.checkpoints] == [(True, True)] + [
+            (False, False)
+        ] * 2
+        writes = [write for found in page.writes.values() for write in found]
+        assert {(write.skipped, write.value, write.size) for write in writes} == {(True, None, 70000)}
+        assert len((await store.checkpoint_row("long", "", head)).blob or b"") == 2000000
+        at = page.checkpoints[-1].checkpoint_id
+        assert {len(write.value or b"") for write in await store.writes("long", "", at)} == {70000}
+
+    await ask(path, look)
+
+
+async def test_a_page_stops_reading_blobs_when_its_budget_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.sqlite"
+    write_long(path, calls=2)
+    execute(path, "UPDATE checkpoints SET checkpoint = zeroblob(1000)")
+    monkeypatch.setattr(timeline, "CHECKPOINT_BUDGET", timeline.Budget(1000, 2500))
+    page = await ask(path, lambda store: store.timeline("long", ""))
+    assert [row.skipped for row in page.checkpoints] == [False, False, True, True, True, True]
+
+
+async def test_null_is_not_skipped(tmp_path: Path) -> None:
+    write_long(tmp_path / "x.sqlite", calls=1)
+    execute(tmp_path / "x.sqlite", "UPDATE checkpoints SET checkpoint = NULL, metadata = NULL, type = NULL")
+    page = await ask(tmp_path / "x.sqlite", lambda store: store.timeline("long", ""))
+    assert {(row.blob, row.metadata, row.type, row.size, row.skipped) for row in page.checkpoints} == {
+        (None, None, None, 0, False)
+    }
+
+
+async def test_large_metadata_is_left_out(tmp_path: Path) -> None:
+    write_long(tmp_path / "x.sqlite", calls=1)
+    execute(tmp_path / "x.sqlite", "UPDATE checkpoints SET metadata = zeroblob(1100000)")
+    page = await ask(tmp_path / "x.sqlite", lambda store: store.timeline("long", ""))
+    assert {(row.metadata, row.metadata_skipped) for row in page.checkpoints} == {(None, True)}
+
+
+async def test_an_unknown_checkpoint_is_not_found(tmp_path: Path) -> None:
+    states = write_asking(tmp_path / "x.sqlite", "asking")
+    for place in (
+        ("asking", "", "x"),
+        ("asking", "inner:x", checkpoint_id(states[0])),
+        ("x", "", checkpoint_id(states[0])),
+    ):
+        with pytest.raises(errors.CheckpointNotFound):
+            await ask(tmp_path / "x.sqlite", lambda store, place=place: store.checkpoint_row(*place))
