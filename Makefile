@@ -16,6 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .PHONY: run test bench clean
+.DELETE_ON_ERROR:
 
 run: $(VENV)/.run $(filter demo.sqlite,$(DB))
 	$(BIN)/checkpoint-explorer "$(DB)" $(ARGS)
@@ -55,4 +56,5 @@ $(VENV)/.browser: | $(VENV)/.test
 	touch $@
 
 # Install a Debian package where that is possible.
-apt = { test "$$(id -u)" = 0 && command -v apt-get && apt-get update -qq && apt-get install -qqy $(1); }
+apt = { test "$$(id -u)" = 0 && command -v apt-get && apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -qqy $(1); }

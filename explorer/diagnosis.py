@@ -32,7 +32,8 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield _line(table.name, _table(table))
         for reason, rows in table.closed.items():
             yield _line("", f"{count(rows, 'row')} not looked into: {reason}")
-    yield from diagnosis.problems or ("Every row can be read.",)
+    closed = any(table.closed for table in diagnosis.tables)
+    yield from diagnosis.problems or (f"Every {'other ' if closed else ''}row can be read.",)
 
 
 def _table(table: Table) -> str:
