@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from checkpoints.inert import Encrypted, Pickled, Rotten
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from checkpoints.inert import InertSerializer
     from checkpoints.stores.records import CheckpointRow, WriteRow
 
@@ -18,19 +20,17 @@ GREGORIAN_EPOCH = datetime(1582, 10, 15, tzinfo=UTC)
 NOTHING: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
+# These two are decoded on first use, a page of threads needs few of its values: hence no slots.
+@dataclass(frozen=True)
 class Snapshot:
-    """One checkpoint: its row, its decoded content and its metadata.
+    """One checkpoint: its row, and its content and metadata, decoded on first use. Never raises for them.
 
     `content` is empty when the row could not be decoded; `problem` then says why. `metadata_problem` is
     the same for the metadata column. Both sentences hold no stored content.
     """
 
     row: CheckpointRow
-    content: Mapping[str, Any]
-    metadata: Mapping[str, Any]
-    problem: str | None = None
-    metadata_problem: str | None = None
+    serde: InertSerializer
 
     @property
     def id(self) -> str:
@@ -39,6 +39,30 @@ class Snapshot:
     @property
     def parent_id(self) -> str | None:
         return self.row.parent_checkpoint_id
+
+    @cached_property
+    def _decoded(self) -> tuple[Mapping[str, Any], str | None]:
+        return _content(self.row, self.serde)
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        return self._decoded[0]
+
+    @property
+    def problem(self) -> str | None:
+        return self._decoded[1]
+
+    @cached_property
+    def _loaded_metadata(self) -> dict[str, Any] | Rotten:
+        return self.serde.loads_metadata(self.row.metadata)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        return NOTHING if isinstance(self._loaded_metadata, Rotten) else self._loaded_metadata
+
+    @property
+    def metadata_problem(self) -> str | None:
+        return self._loaded_metadata.reason if isinstance(self._loaded_metadata, Rotten) else None
 
     @property
     def source(self) -> str | None:
@@ -50,54 +74,38 @@ class Snapshot:
         step = self.metadata.get("step")
         return step if isinstance(step, int) else None
 
-    @property
+    @cached_property
     def written_at(self) -> datetime | None:
         return parsed_time(self.content.get("ts")) or id_time(self.id)
 
-    @property
+    @cached_property
     def values(self) -> Mapping[str, Any]:
         return _mapping(self.content.get("channel_values"))
 
-    @property
+    @cached_property
     def versions(self) -> Mapping[str, Any]:
         return _mapping(self.content.get("channel_versions"))
 
-    @property
+    @cached_property
     def seen(self) -> Mapping[str, Mapping[str, Any]]:
         return {node: _mapping(seen) for node, seen in _mapping(self.content.get("versions_seen")).items()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PendingWrite:
-    """One decoded row of `writes`."""
+    """One row of `writes`, its value decoded on first use. Never raises for what is stored in it."""
 
     row: WriteRow
-    value: Any
+    serde: InertSerializer
 
     @property
     def channel(self) -> str:
         return self.row.channel
 
-
-def snapshot(row: CheckpointRow, serde: InertSerializer) -> Snapshot:
-    """Decode one row of `checkpoints`. Never raises for what is stored in it."""
-    metadata = serde.loads_metadata(row.metadata)
-    metadata_problem = metadata.reason if isinstance(metadata, Rotten) else None
-    content, problem = _content(row, serde)
-    return Snapshot(
-        row=row,
-        content=content,
-        metadata=NOTHING if isinstance(metadata, Rotten) else metadata,
-        problem=problem,
-        metadata_problem=metadata_problem,
-    )
-
-
-def pending_write(row: WriteRow, serde: InertSerializer) -> PendingWrite:
-    """Decode one row of `writes`. Never raises for what is stored in it."""
-    if row.skipped:
-        return PendingWrite(row, None)
-    return PendingWrite(row, serde.loads_typed((row.type or "", row.value if row.value is not None else b"")))
+    @cached_property
+    def value(self) -> Any:
+        row = self.row
+        return None if row.skipped else self.serde.loads_typed((row.type or "", row.value or b""))
 
 
 def _content(row: CheckpointRow, serde: InertSerializer) -> tuple[Mapping[str, Any], str | None]:
@@ -107,14 +115,14 @@ def _content(row: CheckpointRow, serde: InertSerializer) -> tuple[Mapping[str, A
         return NOTHING, "The row holds no checkpoint (NULL)."
     value = serde.loads_typed((row.type, row.blob))
     match value:
+        case dict():
+            return value, None
         case Rotten():
             return NOTHING, f"This row cannot be decoded: {value.reason}."
         case Encrypted():
             return NOTHING, "Encrypted. Set LANGGRAPH_AES_KEY to the agent's key and open the store again."
         case Pickled():
             return NOTHING, "Pickled. Unpickling runs code, so it is only listed."
-        case Mapping():
-            return value, None
     return NOTHING, "The row decodes, but not to a checkpoint."
 
 
@@ -146,4 +154,4 @@ def id_time(checkpoint_id: str) -> datetime | None:
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else NOTHING
+    return value if isinstance(value, dict) else NOTHING

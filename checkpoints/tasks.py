@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.inert import Constructed, opened
@@ -184,23 +185,24 @@ def next_nodes(
 
 def _triggered(at: Snapshot) -> Iterator[str]:
     """Yield the nodes named by a trigger channel that holds a value they have not seen."""
-    seen = at.seen
     for channel, value in at.values.items():
-        node = _trigger_of(channel, value)
-        if node and _is_newer(at.versions.get(channel), seen.get(node, {}).get(channel)):
+        node, names = _trigger(channel)
+        if node is None or _is_unfinished_last(value) or (names and not names <= _members(value)):
+            continue
+        if _is_newer(at.versions.get(channel), at.seen.get(node, {}).get(channel)):
             yield node
 
 
-def _trigger_of(channel: str, value: Any) -> str | None:
+@lru_cache(maxsize=4096)
+def _trigger(channel: str) -> tuple[str | None, frozenset[str]]:
+    """Return the node that a channel triggers, and the names that must have come in before."""
     if channel == START:
-        return START
+        return START, frozenset()
     if join := JOIN.fullmatch(channel):
-        return join["node"] if set(join["names"].split("+")) <= _members(value) else None
+        return join["node"], frozenset(join["names"].split("+"))
     if trigger := TRIGGERS.fullmatch(channel):
-        if _is_unfinished_last(value):
-            return None
-        return trigger["to"] or trigger["start"] or trigger["branch"]
-    return None
+        return trigger["to"] or trigger["start"] or trigger["branch"], frozenset()
+    return None, frozenset()
 
 
 def _is_unfinished_last(value: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from checkpoints.messages import message
 from checkpoints.outline import brief
 from checkpoints.preview import preview
-from checkpoints.snapshot import Snapshot, id_time, pending_write, snapshot
+from checkpoints.snapshot import PendingWrite, Snapshot, id_time
 from checkpoints.tasks import (
     INTERRUPT,
     SENDS,
@@ -106,8 +106,8 @@ class Step:
 
 def steps(page: TimelinePage, serde: InertSerializer) -> list[Step]:
     """Decode a page and relate each checkpoint to its parent, also where that is on another page."""
-    found = {row.checkpoint_id: snapshot(row, serde) for row in (*page.parents.values(), *page.checkpoints)}
-    writes = {id: [pending_write(row, serde) for row in rows] for id, rows in page.writes.items()}
+    found = {row.checkpoint_id: Snapshot(row, serde) for row in (*page.parents.values(), *page.checkpoints)}
+    writes = {id: [PendingWrite(row, serde) for row in rows] for id, rows in page.writes.items()}
     sends = {id: pending_sends(at, writes.get(at.parent_id or "", ())) for id, at in found.items()}
     ran = {id: tasks(writes.get(id, ()), sends[id]) for id in found}
     learnt = triggers(found.values())

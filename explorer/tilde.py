@@ -6,17 +6,19 @@ Percent-encoding does not survive in paths: servers and proxies decode `%2F` bef
 from __future__ import annotations
 
 import re
-from string import ascii_letters, digits
 
-SAFE = frozenset((ascii_letters + digits + "_-").encode())
+SAFE = re.compile(r"[A-Za-z0-9_-]+")
+UNSAFE = re.compile(rb"[^A-Za-z0-9_-]")
 EMPTY = "~"
 ESCAPE = re.compile(rb"~([0-9A-F]{2})")
 
 
 def encode(text: str) -> str:
     """Return text as one path segment of letters, digits, `_`, `-` and `~XX` escapes."""
+    if SAFE.fullmatch(text):
+        return text
     raw = text.encode("utf-8", "surrogatepass")
-    return "".join(chr(byte) if byte in SAFE else f"~{byte:02X}" for byte in raw) or EMPTY
+    return UNSAFE.sub(lambda match: b"~%02X" % match[0][0], raw).decode("ascii") or EMPTY
 
 
 def decode(segment: str) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.test import AsyncClient
+from graphs import written as written  # the fixture
 
 from explorer.demo import write
 

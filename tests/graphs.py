@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
@@ -214,3 +215,12 @@ def histories(graphs: dict[str, Graph]) -> Iterator[tuple[str, Any]]:
     for thread_id, graph in graphs.items():
         for state in graph.get_state_history(config(thread_id)):
             yield thread_id, state
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """A store with a thread of every shape, and what LangGraph says of each checkpoint."""
+    path = tmp_path_factory.mktemp("written") / "agent store.sqlite"
+    with SqliteSaver.from_conn_string(str(path)) as saver:
+        ran = run_all(saver)
+        return Written(path, ran, list(histories(ran)))

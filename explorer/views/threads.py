@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.preview import preview
-from checkpoints.snapshot import pending_write, snapshot
+from checkpoints.snapshot import PendingWrite, Snapshot
 from checkpoints.status import Status, status
 from checkpoints.stores import read
 from checkpoints.tasks import next_nodes, pending_sends, tasks
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from checkpoints.inert import InertSerializer
-    from checkpoints.snapshot import Snapshot
     from checkpoints.stores import Store
     from checkpoints.stores.records import CheckpointRow, ThreadPage, ThreadRow
 
@@ -115,7 +114,7 @@ def _line(store: str, row: ThreadRow, serde: InertSerializer, now: datetime) -> 
 
 
 def _decoded(row: CheckpointRow | None, serde: InertSerializer) -> Snapshot | None:
-    return None if row is None else snapshot(row, serde)
+    return None if row is None else Snapshot(row, serde)
 
 
 def _state(head: Snapshot | None, row: ThreadRow, serde: InertSerializer) -> tuple[str, tuple[str, ...]]:
@@ -123,7 +122,7 @@ def _state(head: Snapshot | None, row: ThreadRow, serde: InertSerializer) -> tup
     if head is None:
         return "orphaned writes", ()
     sends = pending_sends(head)
-    ran = tasks((pending_write(write, serde) for write in row.head_writes), sends)
+    ran = tasks((PendingWrite(write, serde) for write in row.head_writes), sends)
     plan = next_nodes(head, sends, ran)
     found = status(head, ran, plan)
     return found.value, () if found is Status.IDLE else plan

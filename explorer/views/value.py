@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from checkpoints.errors import NotFound
 from checkpoints.inert import Deferred
 from checkpoints.outline import Path, at_path
-from checkpoints.snapshot import pending_write, snapshot
+from checkpoints.snapshot import PendingWrite, Snapshot
 from checkpoints.stores import read
 from explorer import addresses
 from explorer.forms import ValueParameters
@@ -46,7 +46,7 @@ async def _find(opened: Store, thread: str, id: str, asked: dict[str, Any]) -> A
     if asked["part"] == "writes":
         whole = await _write(opened, thread, id, asked)
     else:
-        at = snapshot(await opened.checkpoint_row(thread, asked["ns"] or "", id), opened.serde)
+        at = Snapshot(await opened.checkpoint_row(thread, asked["ns"] or "", id), opened.serde)
         whole = at.metadata if asked["part"] == "metadata" else _channel(at.values, asked["channel"] or "")
     try:
         return at_path(whole.open() if isinstance(whole, Deferred) else whole, _path(asked))
@@ -57,7 +57,7 @@ async def _find(opened: Store, thread: str, id: str, asked: dict[str, Any]) -> A
 async def _write(opened: Store, thread: str, id: str, asked: dict[str, Any]) -> Any:
     for row in await opened.writes(thread, asked["ns"] or "", id):
         if row.task_id == asked["task"] and row.idx == asked["idx"]:
-            return pending_write(row, opened.serde).value
+            return PendingWrite(row, opened.serde).value
     raise _missing()
 
 

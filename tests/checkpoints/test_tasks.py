@@ -12,7 +12,7 @@ from graphs import Written
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 
 from checkpoints.inert import InertSerializer
-from checkpoints.snapshot import PendingWrite, Snapshot, id_time, parsed_time, pending_write, snapshot
+from checkpoints.snapshot import PendingWrite, Snapshot, id_time, parsed_time
 from checkpoints.status import Status, status
 from checkpoints.stores.records import CheckpointRow, WriteRow
 from checkpoints.tasks import next_nodes, node_of_path, pending_sends, tasks, wrote
@@ -32,8 +32,8 @@ def decoded(written: Written, thread: str, id: str) -> tuple[Snapshot, list[Pend
         columns = "checkpoint_id, task_id, task_path, idx, channel, type, value"
         writes = db.execute(f"SELECT {columns} FROM writes {where} ORDER BY task_path, task_id, idx", key)
         return (
-            snapshot(CheckpointRow(*row, size=len(row[5])), SERDE),
-            [pending_write(WriteRow(*write, size=0), SERDE) for write in writes],
+            Snapshot(CheckpointRow(*row, size=len(row[5])), SERDE),
+            [PendingWrite(WriteRow(*write, size=0), SERDE) for write in writes],
         )
 
 
