@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from asgiref.sync import SyncToAsync
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponse
@@ -209,12 +209,25 @@ async def test_an_unknown_address_says_where_to_start(reader: AsyncClient) -> No
     assert "Start from the list of stores." in response.content.decode()
 
 
-def test_no_middleware_leaves_the_event_loop(
-    settings: SettingsWrapper, caplog: pytest.LogCaptureFixture
+async def test_no_middleware_leaves_the_event_loop(
+    reader: AsyncClient, settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hops, hop = [], SyncToAsync.__call__
+
+    async def counted(self: SyncToAsync, *given: object) -> object:
+        hops.append(self.func)
+        return await hop(self, *given)
+
+    monkeypatch.setattr(SyncToAsync, "__call__", counted)
+    await reader.get("/")
+    with_middleware = len(hops)
+    settings.MIDDLEWARE = []
+    assert (await AsyncClient().get("/")).status_code == 200
+    assert with_middleware == len(hops) - with_middleware
+
+
+def test_no_middleware_is_adapted(settings: SettingsWrapper, caplog: pytest.LogCaptureFixture) -> None:
     settings.DEBUG = True  # only then Django logs what it adapts
     with caplog.at_level(logging.DEBUG, "django.request"):
-        handler = ASGIHandler()
+        ASGIHandler()
     assert "adapted" not in caplog.text
-    # Checks of the view are adapted without a word: sync_to_async makes them bound methods of SyncToAsync.
-    assert all(inspect.iscoroutinefunction(check) for check in handler._view_middleware)
