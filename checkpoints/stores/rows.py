@@ -24,15 +24,14 @@ MOST_WRITES = 20_000
 # CASE leaves a value over the budget on its pages: length() of a BLOB needs only the header of its row. Casts
 # because SQLite keeps any type in any column.
 _CHECKPOINT = """
-SELECT CAST(thread_id AS TEXT), CAST(checkpoint_ns AS TEXT), CAST(checkpoint_id AS TEXT),
-       CAST(parent_checkpoint_id AS TEXT), CAST(type AS TEXT),
+SELECT CAST(parent_checkpoint_id AS TEXT), CAST(type AS TEXT),
        CASE WHEN length(checkpoint) <= ?4 THEN CAST(checkpoint AS BLOB) END,
        CASE WHEN length(metadata) <= ?5 AND typeof(metadata) IN ('blob', 'text') THEN metadata END,
        ifnull(length(checkpoint), 0), ifnull(length(checkpoint) > ?4, 0), ifnull(length(metadata) > ?5, 0)
 FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id = ?3
 """
 _WRITES = """
-SELECT CAST(checkpoint_id AS TEXT), CAST(task_id AS TEXT), CAST({task_path} AS TEXT), CAST(idx AS INTEGER),
+SELECT CAST(task_id AS TEXT), CAST({task_path} AS TEXT), CAST(idx AS INTEGER),
        CAST(channel AS TEXT), CAST(type AS TEXT),
        CASE WHEN length(value) <= ?4 THEN CAST(value AS BLOB) END,
        ifnull(length(value), 0), ifnull(length(value) > ?4, 0)
@@ -59,7 +58,7 @@ def checkpoint_rows(keys: Iterable[Key], budget: Budget) -> Operation[dict[Key, 
     for key in keys:
         rows = yield Statement(_CHECKPOINT, (*key, min(budget.row, left), METADATA_BYTES))
         for row in rows:
-            found[key] = CheckpointRow(*row[:-2], *map(bool, row[-2:]))
+            found[key] = CheckpointRow(*key, *row[:-2], *map(bool, row[-2:]))
             left -= len(found[key].blob or b"")
     return found
 
@@ -74,7 +73,7 @@ def write_rows(
     for key in keys:
         rows = yield Statement(sql, (*key, min(budget.row, left), room))
         if rows:
-            found[key] = tuple(WriteRow(*row[:-1], *map(bool, row[-1:])) for row in rows)
+            found[key] = tuple(WriteRow(key[2], *row[:-1], *map(bool, row[-1:])) for row in rows)
             left -= sum(len(write.value or b"") for write in found[key])
             room -= len(rows)
     return found
