@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.messages import message
@@ -23,10 +22,14 @@ from checkpoints.tasks import (
     wrote,
 )
 from explorer import addresses
+from explorer.rows import filled, joined
 from explorer.wording import ago, duration, exact, short, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from django.utils.safestring import SafeString
 
     from checkpoints.inert import InertSerializer
     from checkpoints.stores.records import TimelinePage
@@ -52,36 +55,14 @@ class TaskLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A remark beside a step's title; `tone` is a class of the style sheet."""
-
-    text: str
-    tone: str
-    title: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class StepLine:
-    """One checkpoint of the timeline."""
+    """One checkpoint of the timeline: its id, when it was written, and the other fields of its row."""
 
     id: str
-    short: str
     href: str
-    step: str
-    title: str
-    source: str
-    marks: tuple[Mark, ...]
-    summary: str
-    next: str
-    loud: tuple[TaskLine, ...]
     metadata: tuple[tuple[str, str], ...]
-    size: str
-    iso: str
-    exact: str
-    ago: str
-    since: str
-    problem: str
-    selected: bool
+    written_at: datetime | None
+    fields: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,43 +112,62 @@ def step_lines(
     store: str, density: str, page: TimelinePage, related: Sequence[Step], selected: str, shown: int
 ) -> tuple[StepLine, ...]:
     """Return the lines of a page. The row after the last one shown only tells whether it is its parent."""
-    below = [step.at.id for step in related[1:]] + [None]
-    now = datetime.now(UTC)
-    mixed = _mixed_encryption(page)
+    below = [*(step.at.id for step in related[1:]), None]
+    sealed = any("+" in (row.type or "") for row in page.checkpoints)
     lines = []
     for index, step in enumerate(related[:shown]):
-        marks = _marks(step, below[index], page, head=index == 0 and page.newer is None, plain=mixed)
-        lines.append(_line(store, density, step, marks, now, selected))
+        marks = _marks(step, below[index], page, head=index == 0 and page.newer is None, sealed=sealed)
+        lines.append(_line(store, density, step, joined("timeline/_mark.html", marks), selected))
     return tuple(lines)
 
 
-def _line(
-    store: str, density: str, step: Step, marks: Iterable[Mark], now: datetime, selected: str
-) -> StepLine:
-    at = step.at
-    written_at = at.written_at
-    kept = "" if density == "steps" else density
-    row = at.row
-    return StepLine(
-        id=at.id,
-        short=short(at.id),
-        href=addresses.checkpoint(store, row.thread_id, at.id, ns=row.checkpoint_ns, density=kept),
-        step="?" if at.step is None else str(at.step).replace("-", "−"),
-        title=title(step),
-        source=at.source or "no source",
-        marks=tuple(marks),
-        summary=summary(step),
-        next=_next(step),
-        loud=tuple(line for line in map(task_line, step.ran) if line.questions or line.error),
-        metadata=user_metadata(at),
-        size=size(row.size),
-        iso=written_at.isoformat() if written_at else "",
-        exact=exact(written_at),
-        ago=ago(written_at, now),
-        since=_since(step),
-        problem=at.problem or (f"Metadata: {at.metadata_problem}" if at.metadata_problem else ""),
-        selected=at.id == selected,
+def rows(lines: Iterable[StepLine], now: datetime) -> SafeString:
+    """Render the lines of a timeline."""
+    return joined(
+        "timeline/_step.html", ({**line.fields, "ago": ago(line.written_at, now)} for line in lines)
     )
+
+
+def _line(store: str, density: str, step: Step, marks: SafeString, selected: str) -> StepLine:
+    at, row = step.at, step.at.row
+    href = addresses.checkpoint(
+        store, row.thread_id, at.id, ns=row.checkpoint_ns, density="" if density == "steps" else density
+    )
+    metadata = user_metadata(at)
+    fields = {
+        "id": at.id,
+        "href": href,
+        "current": "true" if at.id == selected else "false",
+        "step": "?" if at.step is None else str(at.step).replace("-", "−"),
+        "title": title(step),
+        "source": at.source or "no-source",
+        "marks": marks,
+        "problem": at.problem or (f"Metadata: {at.metadata_problem}" if at.metadata_problem else ""),
+        "summary": summary(step),
+        "loud": "" if density == "compact" else _loud(step.ran),
+        "next": "" if density == "compact" else _next(step),
+        "all": _all(at.id, metadata) if density == "everything" else "",
+        "since": _since(step),
+        "iso": at.written_at.isoformat() if at.written_at else "",
+        "exact": exact(at.written_at),
+        "size": size(row.size),
+    }
+    return StepLine(at.id, href, metadata, at.written_at, fields)
+
+
+def _all(id: str, metadata: Iterable[tuple[str, str]]) -> SafeString:
+    chips = joined("components/chip.html", ({"key": key, "value": value} for key, value in metadata))
+    return filled("timeline/_all.html", {"id": id, "chips": chips})
+
+
+def _loud(ran: Iterable[Task]) -> SafeString:
+    """Render what failed and what was asked."""
+    lines = (task_line(task) for task in ran if task.failed or task.interrupts)
+    return joined("timeline/_loud.html", ({"state": line.state, "text": _loud_text(line)} for line in lines))
+
+
+def _loud_text(line: TaskLine) -> str:
+    return f"{line.node}: {line.error}" if line.error else f"{line.node} asked: {', '.join(line.questions)}"
 
 
 def title(step: Step) -> str:
@@ -185,7 +185,8 @@ def _next(step: Step) -> str:
     for task in step.ran:
         if task.node in waiting and task.finished:
             waiting.remove(task.node)
-    return ", ".join(_counted((*waiting, *written)))
+    named = ", ".join(_counted((*waiting, *written)))
+    return f"next: {named}" if named else ""
 
 
 def _counted(names: Iterable[str]) -> Iterable[str]:
@@ -200,34 +201,38 @@ def _since(step: Step) -> str:
     return duration(written_at - before) if before else ""
 
 
-def _marks(step: Step, below: str | None, page: TimelinePage, *, head: bool, plain: bool) -> Iterable[Mark]:
+def _marks(
+    step: Step, below: str | None, page: TimelinePage, *, head: bool, sealed: bool
+) -> Iterable[Mapping[str, str]]:
     at = step.at
     if head:
-        yield Mark("head", "head-mark", "The next invoke continues here")
+        yield _mark("head", "head-mark", "The next invoke continues here")
     if at.parent_id and at.parent_id != below:
         yield _parent_mark(step)
     if page.children.get(at.id, 0) > 1:
-        yield Mark(f"{page.children[at.id]} branches", "fork", "More than one checkpoint continues from here")
-    if plain and "+" not in (at.row.type or ""):
-        yield Mark("not encrypted", "bad", "Other rows of this thread are encrypted, this one is not")
+        yield _mark(
+            f"{page.children[at.id]} branches", "fork", "More than one checkpoint continues from here"
+        )
+    if sealed and "+" not in (at.row.type or ""):
+        yield _mark("not encrypted", "bad", "Other rows of this thread are encrypted, this one is not")
     if any(task.failed for task in step.ran):
-        yield Mark("error", "bad")
+        yield _mark("error", "bad", "A task that ran from here failed")
     if any(task.interrupts for task in step.ran):
-        yield Mark("interrupt", "wait")
+        yield _mark("interrupt", "wait", "A task that ran from here asked a question")
 
 
-def _parent_mark(step: Step) -> Mark:
+def _parent_mark(step: Step) -> Mapping[str, str]:
     parent_id = step.at.parent_id or ""
     if parent_id >= step.at.id:
-        return Mark("parent is not older", "bad", f"Its parent {parent_id} has no lesser id: a loop")
+        return _mark("parent is not older", "bad", f"Its parent {parent_id} has no lesser id: a loop")
     if step.parent is None:
-        return Mark("parent missing", "bad", f"Its parent {parent_id} is not in the store")
+        return _mark("parent missing", "bad", f"Its parent {parent_id} is not in the store")
     number = "?" if step.parent.step is None else step.parent.step
-    return Mark(f"from step {number}", "fork", f"Its parent is {parent_id}, not the checkpoint before it")
+    return _mark(f"from step {number}", "fork", f"Its parent is {parent_id}, not the checkpoint before it")
 
 
-def _mixed_encryption(page: TimelinePage) -> bool:
-    return any("+" in (row.type or "") for row in page.checkpoints)
+def _mark(text: str, tone: str, title: str) -> Mapping[str, str]:
+    return {"text": text, "tone": tone, "title": title}
 
 
 def pending_card(head: Step) -> Pending | None:

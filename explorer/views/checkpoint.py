@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.difference import ChannelChange, changed_channels, channel_change
@@ -16,7 +17,7 @@ from checkpoints.tasks import START
 from explorer import addresses
 from explorer.forms import TimelineParameters
 from explorer.rendering import screen
-from explorer.steps import Step, TaskLine, steps, task_line, title, user_metadata
+from explorer.steps import Step, TaskLine, rows, steps, task_line, title, user_metadata
 from explorer.stores import located
 from explorer.values import (
     LineView,
@@ -129,7 +130,13 @@ async def checkpoint(request: HttpRequest, store: str, thread: str, checkpoint_i
     shown, beside = await read(
         located(store), lambda opened: _load(opened, store, thread, ns, checkpoint_id, asked)
     )
-    context = {"checkpoint": shown, "screen": beside, "store": store, "thread": thread}
+    context = {
+        "checkpoint": shown,
+        "screen": beside,
+        "rows": rows(beside.steps, datetime.now(UTC)),
+        "store": store,
+        "thread": thread,
+    }
     return screen(request, "checkpoint/page.html", "checkpoint/_inspector.html", context)
 
 

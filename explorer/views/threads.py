@@ -14,32 +14,17 @@ from checkpoints.tasks import next_nodes, pending_sends, tasks
 from explorer import addresses, search
 from explorer.forms import ThreadsParameters
 from explorer.rendering import screen
+from explorer.rows import joined
 from explorer.stores import located
 from explorer.wording import ago, count, exact
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
 
     from checkpoints.inert import InertSerializer
     from checkpoints.stores import Store
     from checkpoints.stores.records import CheckpointRow, ThreadPage, ThreadRow
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadLine:
-    """One thread of the list."""
-
-    id: str
-    href: str
-    preview: str
-    status: str
-    next: str
-    checkpoints: str
-    namespaces: str
-    last: str
-    iso: str
-    exact: str
-    ago: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +34,7 @@ class ThreadsScreen:
     store: str
     q: str
     searching: str
-    threads: tuple[ThreadLine, ...]
+    rows: SafeString
     older: str
     newest: str
     bound: str | None
@@ -75,7 +60,7 @@ def _screen(store: str, asked: dict[str, Any], page: ThreadPage, serde: InertSer
         store=store,
         q=q,
         searching=_searching(q),
-        threads=tuple(_line(store, row, serde, now) for row in page.threads),
+        rows=joined("threads/_row.html", (_row(store, row, serde, now) for row in page.threads)),
         older="" if page.before is None else addresses.threads(store, q=q, before=page.before),
         newest=addresses.threads(store, q=q) if asked["before"] is not None else "",
         bound=page.bound,
@@ -94,26 +79,27 @@ def _searching(q: str) -> str:
     return " and ".join(parts)
 
 
-def _line(store: str, row: ThreadRow, serde: InertSerializer, now: datetime) -> ThreadLine:
-    head, first = _decoded(row.head, serde), _decoded(row.first, serde)
+def _row(store: str, row: ThreadRow, serde: InertSerializer, now: datetime) -> dict[str, str]:
+    head, first = _snapshot(row.head, serde), _snapshot(row.first, serde)
     found, plan = _state(head, row, serde)
     written_at = head.written_at if head else None
-    return ThreadLine(
-        id=row.thread_id,
-        href=addresses.timeline(store, row.thread_id, ns=row.head.checkpoint_ns if row.head else ""),
-        preview=preview(first, head),
-        status=found,
-        next=", ".join(plan),
-        checkpoints=f"{row.checkpoints:,}",
-        namespaces="" if row.namespaces == 1 else count(row.namespaces, "namespace"),
-        last=_last(head),
-        iso=written_at.isoformat() if written_at else "",
-        exact=exact(written_at),
-        ago=ago(written_at, now),
-    )
+    return {
+        "id": row.thread_id or "(empty id)",
+        "href": addresses.timeline(store, row.thread_id, ns=row.head.checkpoint_ns if row.head else ""),
+        "preview": preview(first, head),
+        "status": found,
+        "tone": found.replace(" ", "-"),
+        "next": f"next: {', '.join(plan)}" if plan else "",
+        "checkpoints": f"{row.checkpoints:,}",
+        "namespaces": "" if row.namespaces == 1 else count(row.namespaces, "namespace"),
+        "last": _last(head),
+        "iso": written_at.isoformat() if written_at else "",
+        "exact": exact(written_at),
+        "ago": ago(written_at, now),
+    }
 
 
-def _decoded(row: CheckpointRow | None, serde: InertSerializer) -> Snapshot | None:
+def _snapshot(row: CheckpointRow | None, serde: InertSerializer) -> Snapshot | None:
     return None if row is None else Snapshot(row, serde)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.stores import read
@@ -10,7 +11,7 @@ from explorer import addresses
 from explorer.forms import DENSITIES, TimelineParameters
 from explorer.namespaces import NamespaceLine, namespace_lines
 from explorer.rendering import screen
-from explorer.steps import Pending, StepLine, pending_card, step_lines, steps
+from explorer.steps import Pending, StepLine, pending_card, rows, step_lines, steps
 from explorer.stores import located
 
 if TYPE_CHECKING:
@@ -45,7 +46,12 @@ class TimelineScreen:
 async def timeline(request: HttpRequest, store: str, thread: str) -> HttpResponse:
     asked = TimelineParameters.read(request.GET)
     shown = await read(located(store), lambda opened: load(opened, store, thread, asked))
-    context = {"screen": shown, "store": store, "thread": thread}
+    context = {
+        "screen": shown,
+        "rows": rows(shown.steps, datetime.now(UTC)),
+        "store": store,
+        "thread": thread,
+    }
     return screen(request, "timeline/page.html", "timeline/_pane.html", context)
 
 

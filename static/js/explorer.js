@@ -7,7 +7,7 @@
 
   const move = (by) => {
     const all = rows();
-    const at = all.findIndex((row) => row === document.activeElement || row.hasAttribute("aria-current"));
+    const at = all.findIndex((row) => row === document.activeElement || row.ariaCurrent === "true");
     const focused = all.indexOf(document.activeElement);
     const from = focused >= 0 ? focused : at;
     const to = all[Math.min(Math.max(from + by, 0), all.length - 1)];
@@ -44,15 +44,14 @@
   const mark = () => {
     const shown = document.querySelector("#inspector [data-checkpoint]");
     for (const step of document.querySelectorAll("a.step")) {
-      if (shown && step.title === shown.dataset.checkpoint) step.setAttribute("aria-current", "true");
-      else step.removeAttribute("aria-current");
+      step.setAttribute("aria-current", String(step.title === shown?.dataset.checkpoint));
     }
   };
 
   document.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target.id !== "inspector") return;
+    if (event.target.id !== "inspector") return;
     mark();
-    event.detail.target.scrollTop = 0;
+    event.target.scrollTop = 0;
     if (getComputedStyle(document.querySelector("#timeline")).display === "none") scrollTo(0, 0);
   });
 
@@ -60,8 +59,8 @@
     // A wide screen has room for the newest checkpoint beside its thread.
     const inspector = document.querySelector("#inspector[data-open]");
     if (inspector && matchMedia("(min-width: 861px)").matches) {
-      htmx.ajax("GET", inspector.dataset.open, { target: inspector, swap: "innerHTML" });
+      htmx.ajax("GET", inspector.dataset.open, { target: inspector, swap: "innerHTML ignoreTitle:true" });
     }
-    document.querySelector('a.step[aria-current]')?.scrollIntoView({ block: "nearest" });
+    document.querySelector('a.step[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
   });
 })();
