@@ -23,8 +23,10 @@ SCAN = 5_000  # thread ids by chunk
 SCAN_SECONDS = 2.0
 
 _WALK = """
-SELECT rowid, CAST(thread_id AS TEXT) FROM checkpoints
-WHERE rowid BETWEEN 1 AND ?1 ORDER BY rowid DESC LIMIT ?2
+SELECT max(rowid), CAST(thread_id AS TEXT), min(rowid), count(*)
+FROM (SELECT rowid, thread_id FROM checkpoints
+      WHERE rowid BETWEEN 1 AND ?1 ORDER BY rowid DESC LIMIT ?2)
+GROUP BY thread_id ORDER BY max(rowid) DESC
 """
 _LAST = "(SELECT max(rowid) FROM checkpoints last WHERE last.thread_id = ids.thread_id)"
 _LAST_OF = """
@@ -105,15 +107,12 @@ def _walk(before: int | None, wanted: int) -> Operation[list[Entry] | None]:
     seen: set[str] = set()
     for size in WALK:
         rows = yield Statement(_WALK, (top, size))
-        fresh = []
-        for rowid, thread_id in rows:
-            if thread_id not in seen:
-                seen.add(thread_id)
-                fresh.append(Entry(rowid, thread_id))
+        fresh = [Entry(last, thread_id) for last, thread_id, *_ in rows if thread_id not in seen]
+        seen.update(entry.thread_id for entry in fresh)
         entries += fresh if before is None else (yield from _not_listed_before(fresh))
-        if len(entries) >= wanted or len(rows) < size:
+        if len(entries) >= wanted or sum(count for *_, count in rows) < size:
             return entries[:wanted]
-        top = rows[-1][0] - 1
+        top = min(first for _, _, first, _ in rows) - 1
     return None
 
 

@@ -7,6 +7,7 @@ statement can be told what the ones before it have left of the budget.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from checkpoints.sqlite.driver import Operation, Statement
@@ -27,16 +28,16 @@ _CHECKPOINT = """
 SELECT CAST(parent_checkpoint_id AS TEXT), CAST(type AS TEXT),
        CASE WHEN length(checkpoint) <= ?4 THEN CAST(checkpoint AS BLOB) END,
        CASE WHEN length(metadata) <= ?5 AND typeof(metadata) IN ('blob', 'text') THEN metadata END,
-       ifnull(length(checkpoint), 0), ifnull(length(checkpoint) > ?4, 0), ifnull(length(metadata) > ?5, 0)
+       ifnull(length(checkpoint), 0), ifnull(length(metadata) > ?5, 0)
 FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id = ?3
 """
 _WRITES = """
 SELECT CAST(task_id AS TEXT), CAST({task_path} AS TEXT), CAST(idx AS INTEGER),
        CAST(channel AS TEXT), CAST(type AS TEXT),
        CASE WHEN length(value) <= ?4 THEN CAST(value AS BLOB) END,
-       ifnull(length(value), 0), ifnull(length(value) > ?4, 0)
+       ifnull(length(value), 0)
 FROM {writes} WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id = ?3
-ORDER BY {task_path}, task_id, idx LIMIT ?5
+LIMIT ?5
 """
 
 Key: TypeAlias = tuple[str, str, str]
@@ -56,10 +57,13 @@ def checkpoint_rows(keys: Iterable[Key], budget: Budget) -> Operation[dict[Key, 
     found: dict[Key, CheckpointRow] = {}
     left = budget.page
     for key in keys:
-        rows = yield Statement(_CHECKPOINT, (*key, min(budget.row, left), METADATA_BYTES))
-        for row in rows:
-            found[key] = CheckpointRow(*key, *row[:-2], *map(bool, row[-2:]))
-            left -= len(found[key].blob or b"")
+        most = min(budget.row, left)
+        rows = yield Statement(_CHECKPOINT, (*key, most, METADATA_BYTES))
+        for parent, kind, blob, metadata, size, metadata_skipped in rows:
+            found[key] = CheckpointRow(
+                *key, parent, kind, blob, metadata, size, size > most, bool(metadata_skipped)
+            )
+            left -= len(blob or b"")
     return found
 
 
@@ -71,9 +75,14 @@ def write_rows(
     found: dict[Key, tuple[WriteRow, ...]] = {}
     left, room = budget.page, MOST_WRITES
     for key in keys:
-        rows = yield Statement(sql, (*key, min(budget.row, left), room))
+        most = min(budget.row, left)
+        rows = yield Statement(sql, (*key, most, room))
         if rows:
-            found[key] = tuple(WriteRow(key[2], *row[:-1], *map(bool, row[-1:])) for row in rows)
-            left -= sum(len(write.value or b"") for write in found[key])
+            writes = [
+                WriteRow(key[2], task, path, idx, channel, kind, value, size, size > most)
+                for task, path, idx, channel, kind, value, size in rows
+            ]
+            found[key] = tuple(sorted(writes, key=attrgetter("task_path", "task_id", "idx")))
+            left -= sum(len(write.value or b"") for write in writes)
             room -= len(rows)
     return found

@@ -23,10 +23,11 @@ MOST_NAMESPACES = 10_000
 
 # One pass along the primary key; the ends are those of the root namespace, or NULL.
 _EXTENT = """
-SELECT count(*), count(DISTINCT checkpoint_ns), CAST(max(checkpoint_ns) AS TEXT),
-       CAST(max(CASE checkpoint_ns WHEN '' THEN checkpoint_id END) AS TEXT),
-       CAST(min(CASE checkpoint_ns WHEN '' THEN checkpoint_id END) AS TEXT)
-FROM checkpoints WHERE thread_id = ?1
+SELECT ifnull(sum(size), 0), count(*), CAST(max(checkpoint_ns) AS TEXT),
+       CAST(max(CASE checkpoint_ns WHEN '' THEN head END) AS TEXT),
+       CAST(max(CASE checkpoint_ns WHEN '' THEN first END) AS TEXT)
+FROM (SELECT checkpoint_ns, count(*) AS size, max(checkpoint_id) AS head, min(checkpoint_id) AS first
+      FROM checkpoints WHERE thread_id = ?1 GROUP BY checkpoint_ns)
 """
 _ENDS = """
 SELECT CAST(max(checkpoint_id) AS TEXT), CAST(min(checkpoint_id) AS TEXT)
