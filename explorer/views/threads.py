@@ -13,28 +13,38 @@ from checkpoints.stores import read
 from checkpoints.tasks import next_nodes, pending_sends, tasks
 from explorer import addresses, search
 from explorer.forms import ThreadsParameters
+from explorer.recall import recall
 from explorer.rendering import screen
 from explorer.rows import joined
 from explorer.stores import located
 from explorer.wording import ago, count, exact
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
 
     from checkpoints.inert import InertSerializer
     from checkpoints.stores import Store
-    from checkpoints.stores.records import CheckpointRow, ThreadPage, ThreadRow
+    from checkpoints.stores.records import CheckpointRow, ThreadRow
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadLine:
+    """One thread of the list: when it was last written, and the other fields of its row."""
+
+    written_at: datetime | None
+    fields: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadsScreen:
     """What the list of threads shows."""
 
-    store: str
     q: str
     searching: str
-    rows: SafeString
+    lines: tuple[ThreadLine, ...]
     older: str
     newest: str
     bound: str | None
@@ -42,25 +52,25 @@ class ThreadsScreen:
 
 async def threads(request: HttpRequest, store: str) -> HttpResponse:
     asked = ThreadsParameters.read(request.GET)
-    page = await read(located(store), lambda opened: _page(opened, asked))
-    shown = _screen(store, asked, *page)
-    return screen(request, "threads/page.html", "threads/_list.html", {"screen": shown, "store": store})
+    location = located(store)
+    key = ("threads", store, asked["q"], asked["before"])
+    shown = await recall(location, key, lambda: read(location, lambda opened: _screen(opened, store, asked)))
+    context = {"screen": shown, "rows": _rows(shown.lines), "store": store}
+    return screen(request, "threads/page.html", "threads/_list.html", context)
 
 
-async def _page(opened: Store, asked: dict[str, Any]) -> tuple[ThreadPage, InertSerializer]:
-    wanted = search.parse(asked["q"] or "")
-    page = await opened.threads(before=asked["before"], search=wanted)
-    return page, opened.serde
-
-
-def _screen(store: str, asked: dict[str, Any], page: ThreadPage, serde: InertSerializer) -> ThreadsScreen:
+def _rows(lines: Iterable[ThreadLine]) -> SafeString:
     now = datetime.now(UTC)
+    return joined("threads/_row.html", ({**line.fields, "ago": ago(line.written_at, now)} for line in lines))
+
+
+async def _screen(opened: Store, store: str, asked: dict[str, Any]) -> ThreadsScreen:
     q = asked["q"] or ""
+    page = await opened.threads(before=asked["before"], search=search.parse(q))
     return ThreadsScreen(
-        store=store,
         q=q,
         searching=_searching(q),
-        rows=joined("threads/_row.html", (_row(store, row, serde, now) for row in page.threads)),
+        lines=tuple(_line(store, row, opened.serde) for row in page.threads),
         older="" if page.before is None else addresses.threads(store, q=q, before=page.before),
         newest=addresses.threads(store, q=q) if asked["before"] is not None else "",
         bound=page.bound,
@@ -79,11 +89,11 @@ def _searching(q: str) -> str:
     return " and ".join(parts)
 
 
-def _row(store: str, row: ThreadRow, serde: InertSerializer, now: datetime) -> dict[str, str]:
+def _line(store: str, row: ThreadRow, serde: InertSerializer) -> ThreadLine:
     head, first = _snapshot(row.head, serde), _snapshot(row.first, serde)
     found, plan = _state(head, row, serde)
     written_at = head.written_at if head else None
-    return {
+    fields = {
         "id": row.thread_id or "(empty id)",
         "href": addresses.timeline(store, row.thread_id, ns=row.head.checkpoint_ns if row.head else ""),
         "preview": preview(first, head),
@@ -95,8 +105,8 @@ def _row(store: str, row: ThreadRow, serde: InertSerializer, now: datetime) -> d
         "last": _last(head),
         "iso": written_at.isoformat() if written_at else "",
         "exact": exact(written_at),
-        "ago": ago(written_at, now),
     }
+    return ThreadLine(written_at, fields)
 
 
 def _snapshot(row: CheckpointRow | None, serde: InertSerializer) -> Snapshot | None:

@@ -10,6 +10,7 @@ from checkpoints.stores import read
 from explorer import addresses
 from explorer.forms import DENSITIES, TimelineParameters
 from explorer.namespaces import NamespaceLine, namespace_lines
+from explorer.recall import recall
 from explorer.rendering import screen
 from explorer.steps import Pending, StepLine, pending_card, rows, step_lines, steps
 from explorer.stores import located
@@ -45,7 +46,11 @@ class TimelineScreen:
 
 async def timeline(request: HttpRequest, store: str, thread: str) -> HttpResponse:
     asked = TimelineParameters.read(request.GET)
-    shown = await read(located(store), lambda opened: load(opened, store, thread, asked))
+    location = located(store)
+    key = ("timeline", store, thread, *asked.values())
+    shown = await recall(
+        location, key, lambda: read(location, lambda opened: load(opened, store, thread, asked))
+    )
     context = {
         "screen": shown,
         "rows": rows(shown.steps, datetime.now(UTC)),

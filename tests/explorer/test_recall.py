@@ -1,0 +1,90 @@
+"""A page is remembered only as long as nobody has written to its store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import graphs
+import pytest
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from checkpoints.stores import Location
+from explorer.recall import PAGES, forget, recall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from django.test import AsyncClient
+    from pytest_django.fixtures import SettingsWrapper
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    forget()
+    yield
+    forget()
+
+
+@pytest.fixture
+def resting(tmp_path: Path, written: graphs.Written) -> Path:
+    """A copy of the store that was last written to an hour ago."""
+    path = tmp_path / "resting.sqlite"
+    shutil.copy(written.path, path)
+    an_hour_ago = path.stat().st_mtime - 3600
+    os.utime(path, (an_hour_ago, an_hour_ago))
+    return path
+
+
+class Reader:
+    """Counts how often it is asked."""
+
+    asked = 0
+
+    async def __call__(self) -> int:
+        self.asked += 1
+        return self.asked
+
+
+async def test_a_resting_store_is_read_once(resting: Path) -> None:
+    read, location = Reader(), Location.parse(str(resting))
+    assert [await recall(location, "page", read) for _ in range(3)] == [1, 1, 1]
+    assert await recall(location, "another page", read) == 2
+
+
+async def test_a_write_is_seen_at_once(resting: Path) -> None:
+    read, location = Reader(), Location.parse(str(resting))
+    await recall(location, "page", read)
+    with SqliteSaver.from_conn_string(str(resting)) as saver:
+        graphs.ask_order(saver, "new")
+        assert await recall(location, "page", read) == 2
+    assert await recall(location, "page", read) == 3
+
+
+async def test_a_store_written_a_moment_ago_is_always_read(resting: Path) -> None:
+    os.utime(resting)
+    read, location = Reader(), Location.parse(str(resting))
+    assert [await recall(location, "page", read) for _ in range(2)] == [1, 2]
+
+
+async def test_only_so_many_pages_are_remembered(resting: Path) -> None:
+    read, location = Reader(), Location.parse(str(resting))
+    for page in range(PAGES + 1):
+        await recall(location, page, read)
+    await recall(location, PAGES, read)
+    assert read.asked == PAGES + 1
+    await recall(location, 0, read)
+    assert read.asked == PAGES + 2
+
+
+async def test_the_list_shows_a_thread_the_moment_an_agent_makes_it(
+    resting: Path, reader: AsyncClient, settings: SettingsWrapper
+) -> None:
+    settings.EXPLORER_STORES = (str(resting),)
+    assert b"brand-new" not in (await reader.get("/s/resting/threads/")).content
+    with closing(SqliteSaver.from_conn_string(str(resting)).gen) as opened:  # left open, as an agent does
+        graphs.ask_order(next(opened), "brand-new")
+        assert b"brand-new" in (await reader.get("/s/resting/threads/")).content
