@@ -149,5 +149,8 @@ def _in_use(shared: Descriptor) -> bool:
 
     # Unlike F_GETLK it sees the locks of this process, too.
     question = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, SHARED_MEMORY_LOCK, 1, 0)
-    answer: bytes = fcntl.fcntl(shared.fd, fcntl.F_OFD_GETLK, question)
+    try:
+        answer: bytes = fcntl.fcntl(shared.fd, fcntl.F_OFD_GETLK, question)
+    except OSError:  # not every file system has them
+        return True
     return bool(struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK)

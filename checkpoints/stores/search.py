@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,21 +19,25 @@ if TYPE_CHECKING:
 
 CHUNK = 2_000  # rows looked at by one statement
 SEARCH_SECONDS = 2.0
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.@-]*")
 
-# json_each, unlike a path, takes every key as it is. A row without readable JSON matches nothing.
+# json_each, unlike a path, takes every key as it is. A row without readable JSON matches nothing. CASE where
+# AND would evaluate both sides: the bytes alone tell most rows.
 _MATCHES = """
-EXISTS (SELECT 1
-        FROM json_each(CASE WHEN length(metadata) <= ?3 AND json_valid(CAST(metadata AS TEXT))
-                            THEN CAST(metadata AS TEXT) ELSE '{}' END) m
-        WHERE m.key = ?1 AND ?2 = CASE m.type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false'
-                                              WHEN 'null' THEN 'null' ELSE CAST(m.value AS TEXT) END)
+CASE WHEN instr(CAST(metadata AS BLOB), ?4) THEN EXISTS (
+    SELECT 1
+    FROM json_each(CASE WHEN length(metadata) <= ?3 AND json_valid(CAST(metadata AS TEXT))
+                        THEN CAST(metadata AS TEXT) ELSE '{}' END) m
+    WHERE m.key = ?1 AND ?2 = CASE m.type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false'
+                                          WHEN 'null' THEN 'null' ELSE CAST(m.value AS TEXT) END)
+END
 """
 _WALK = """
-SELECT rowid, CAST(thread_id AS TEXT), instr(lower(thread_id), lower(?4)) AND {matches}
-FROM checkpoints WHERE rowid BETWEEN 1 AND ?5 ORDER BY rowid DESC LIMIT ?6
+SELECT rowid, CAST(thread_id AS TEXT), CASE WHEN instr(lower(thread_id), lower(?5)) THEN {matches} END
+FROM checkpoints WHERE rowid BETWEEN 1 AND ?6 ORDER BY rowid DESC LIMIT ?7
 """.replace("{matches}", _MATCHES)
 _LATEST_MATCHES = """
-SELECT p.value FROM json_each(?4) p CROSS JOIN checkpoints c ON c.rowid = p.value
+SELECT p.value FROM json_each(?5) p CROSS JOIN checkpoints c ON c.rowid = p.value
 WHERE NOT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = c.thread_id AND rowid > c.rowid AND {matches})
 """.replace("{matches}", _MATCHES)
 
@@ -47,7 +52,8 @@ def metadata_listing(schema: Schema, search: Search, before: int | None, limit: 
         return Listing([], bound="This store's table has no rowids, so its metadata cannot be searched.")
     top = row_before(before)
     deadline = time.monotonic() + SEARCH_SECONDS
-    wanted = (*(search.metadata or ("", "")), METADATA_BYTES)
+    key, value = search.metadata or ("", "")
+    wanted = (key, value, METADATA_BYTES, _bytes_of(value))
     needle = search.thread_id or ""
     entries: list[Entry] = []
     seen: set[str] = set()
@@ -67,6 +73,11 @@ def metadata_listing(schema: Schema, search: Search, before: int | None, limit: 
             return Listing(
                 entries, top + 1, f"Searched {newest} {looked_at:,} checkpoints; there are older ones."
             )
+
+
+def _bytes_of(value: str) -> bytes:
+    """Return bytes that each match has, however it is written; none for what JSON may write otherwise."""
+    return value.encode() if _PLAIN.fullmatch(value) else b""
 
 
 def _first_matches(rows: list[Row], seen: set[str]) -> list[Entry]:
