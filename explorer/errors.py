@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from checkpoints.errors import NotFound, ReadTimeout, StoreBusy, StoreError, StoreMissing
 from explorer.rendering import screen
+from explorer.stores import registered
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 def error_page(request: HttpRequest, status: int, sentence: str, advice: str = "") -> HttpResponse:
     """Render an error as a page, or as a fragment where htmx wants one."""
-    context = {"status": status, "sentence": sentence, "advice": advice}
+    match = request.resolver_match
+    store = match.kwargs.get("store") if match else None
+    known = store if store in registered() else None
+    context = {"status": status, "sentence": sentence, "advice": advice, "store": known}
     response = screen(request, "errors/page.html", "errors/_fragment.html", context)
     response.status_code = status
     return response

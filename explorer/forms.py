@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from django.http import QueryDict
 
 DENSITIES = ("compact", "steps", "everything")
+PARTS = ("values", "writes", "metadata", "delta")
 
 
 class Text(forms.CharField):

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from checkpoints.messages import message
+from checkpoints.messages import Message, message
 from checkpoints.outline import brief
 from checkpoints.preview import preview
 from checkpoints.snapshot import PendingWrite, Snapshot, id_time
@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from checkpoints.inert import InertSerializer
     from checkpoints.stores.records import TimelinePage
 
-KNOWN_METADATA = frozenset(
-    {"source", "step", "parents", "writes", "counters_since_delta_snapshot", "thread_id", "score"}
-)
+DELTA_COUNTERS = "counters_since_delta_snapshot"
+KNOWN_METADATA = frozenset({"source", "step", "parents", "writes", DELTA_COUNTERS, "thread_id", "score"})
 CHIPS_SHOWN = 6
 
 
@@ -80,9 +79,20 @@ class Step:
 
     at: Snapshot
     parent: Snapshot | None
+    before: tuple[Task, ...]
     ran: tuple[Task, ...]
     next: tuple[str, ...]
     wrote: tuple[str, ...]
+
+    @property
+    def deltas(self) -> dict[str, list[Any]]:
+        """What the step wrote to each DeltaChannel, whose value most checkpoints do not hold."""
+        counted = self.at.metadata.get(DELTA_COUNTERS)
+        names = set(counted if isinstance(counted, dict) else ()) - set(self.at.values)
+        return {
+            name: [w.value for task in self.before for w in task.writes if w.channel == name]
+            for name in sorted(names)
+        }
 
 
 def steps(page: TimelinePage, serde: InertSerializer) -> list[Step]:
@@ -105,7 +115,7 @@ def _step(
     parent = found.get(at.parent_id or "")
     before = ran[parent.id] if parent else ()
     plan = next_nodes(at, sends[at.id], ran[at.id], learnt)
-    return Step(at, parent, ran[at.id], plan, wrote(at, parent, before))
+    return Step(at, parent, before, ran[at.id], plan, wrote(at, parent, before))
 
 
 def step_lines(
@@ -291,15 +301,10 @@ def summary(step: Step) -> str:
     if at.source == "input" and START in at.values:
         return preview(at, None) or brief(at.values[START], 160)
     before = step.parent.values if step.parent else {}
-    texts = [_change(name, before.get(name), at.values.get(name)) for name in _changed(step)]
-    words = _last_words(step)
-    return " · ".join(
-        (
-            *texts[:CHIPS_SHOWN],
-            *([f"{len(texts) - CHIPS_SHOWN} more"] if len(texts) > CHIPS_SHOWN else []),
-            *words,
-        )
-    )
+    deltas = step.deltas
+    texts = [_change(name, before.get(name), at.values.get(name), deltas) for name in _changed(step)]
+    more = [f"{len(texts) - CHIPS_SHOWN} more"] if len(texts) > CHIPS_SHOWN else []
+    return " · ".join((*texts[:CHIPS_SHOWN], *more, *_last_words(step, deltas)))
 
 
 def _changed(step: Step) -> list[str]:
@@ -312,7 +317,9 @@ def _changed(step: Step) -> list[str]:
     ]
 
 
-def _change(name: str, before: Any, after: Any) -> str:
+def _change(name: str, before: Any, after: Any, deltas: Mapping[str, list[Any]]) -> str:
+    if name in deltas:
+        return f"{name} +{len(deltas[name])} written"
     if isinstance(after, list) and isinstance(before, list | None):
         grown = len(after) - len(before or ())
         if grown:
@@ -322,11 +329,10 @@ def _change(name: str, before: Any, after: Any) -> str:
     return name
 
 
-def _last_words(step: Step) -> Iterable[str]:
+def _last_words(step: Step, deltas: Mapping[str, list[Any]]) -> Iterable[str]:
     """Yield what the newest message says or calls."""
     for name in _changed(step):
-        value = step.at.values.get(name)
-        newest = message(value[-1]) if isinstance(value, list) and value else None
+        newest = _newest_message(deltas.get(name) or step.at.values.get(name))
         if newest is None:
             continue
         if newest.tool_calls:
@@ -334,3 +340,9 @@ def _last_words(step: Step) -> Iterable[str]:
         elif newest.text:
             yield f"“{' '.join(newest.text[:240].split())}”"
         return
+
+
+def _newest_message(value: Any) -> Message | None:
+    while isinstance(value, list) and value:
+        value = value[-1]
+    return message(value)

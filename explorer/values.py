@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from checkpoints.inert import Constructed, Deferred, opened
+from checkpoints.inert import Constructed, Deferred, DeltaSnapshot, Extension, opened
 from checkpoints.messages import Message, ToolCall, message, messages
 from checkpoints.outline import Line, Path, brief, outline, type_name
 from explorer import addresses
@@ -76,6 +76,8 @@ def value_view(value: Any, address: Address, *, path: Path = (), start: int | No
     """Show a value from its part `start` on; without `start` a conversation shows its end."""
     if isinstance(value, Deferred) and start is not None:
         value = value.open()
+    if isinstance(value, Extension) and isinstance(seen := opened(value), DeltaSnapshot):
+        return value_view(seen.value, address, path=(*path, 0), start=start)
     if isinstance(value, str) and start is not None:
         return _text_view(value, address, path, start)
     if isinstance(value, (list, tuple)) and (found := messages(value[:1])) and found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from explorer.values import (
     value_view,
 )
 from explorer.views import timeline as timeline_screen
-from explorer.wording import exact, short, size
+from explorer.wording import count, exact, short, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,6 +114,7 @@ class CheckpointScreen:
     writes: int
     channels: tuple[Channel, ...]
     control: tuple[Channel, ...]
+    deltas: tuple[tuple[str, str], ...]
     user_metadata: tuple[tuple[str, str], ...]
     metadata: tuple[LineView, ...]
     versions: tuple[tuple[str, str, bool], ...]
@@ -193,6 +194,10 @@ def _screen(
         writes=sum(len(task.writes) for task in step.ran),
         channels=tuple(channel for channel in channels if not _is_control(channel.name, at)),
         control=tuple(channel for channel in channels if _is_control(channel.name, at)),
+        deltas=tuple(
+            (name, addresses.value(store, thread, at.id, ns=ns, part="delta", channel=name))
+            for name in step.deltas
+        ),
         user_metadata=user_metadata(at),
         metadata=_metadata(store, at),
         versions=_versions(step),
@@ -219,7 +224,15 @@ def _changes(step: Step) -> list[Change]:
     names = [name for name in changed_channels(before, step.at.values) if not _is_control(name, step.at)]
     if step.at.source == "input" and START in step.at.values:
         names.insert(0, START)
-    return [_change(channel_change(name, before, step.at.values)) for name in names]
+    stored = [_change(channel_change(name, before, step.at.values)) for name in names]
+    return stored + [_delta_change(name, writes) for name, writes in step.deltas.items() if writes]
+
+
+def _delta_change(name: str, writes: list[Any]) -> Change:
+    """Show what was written to a DeltaChannel, whose value is not in the checkpoint."""
+    items = [item for write in writes for item in (write if isinstance(write, list) else [write])]
+    found = channel_change(name, {}, {name: items})
+    return replace(_change(found), kind="written", note=f"DeltaChannel, {count(len(items), 'item')}")
 
 
 def _is_control(name: str, at: Snapshot) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from checkpoints.deltas import delta_items
 from checkpoints.errors import NotFound
 from checkpoints.inert import Deferred
 from checkpoints.outline import Path, at_path
@@ -45,6 +46,9 @@ async def value(request: HttpRequest, store: str, thread: str, checkpoint_id: st
 async def _find(opened: Store, thread: str, id: str, asked: dict[str, Any]) -> Any:
     if asked["part"] == "writes":
         whole = await _write(opened, thread, id, asked)
+    elif asked["part"] == "delta":
+        config = {"thread_id": thread, "checkpoint_ns": asked["ns"] or "", "checkpoint_id": id}
+        whole = await delta_items(opened.saver, {"configurable": config}, asked["channel"] or "")
     else:
         at = Snapshot(await opened.checkpoint_row(thread, asked["ns"] or "", id), opened.serde)
         whole = at.metadata if asked["part"] == "metadata" else _channel(at.values, asked["channel"] or "")

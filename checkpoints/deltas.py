@@ -1,0 +1,41 @@
+"""The value of a DeltaChannel, which most checkpoints do not hold: a snapshot and the writes since."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from checkpoints.inert import DeltaSnapshot, Extension
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
+ANCESTORS = 1_000
+
+
+async def delta_items(saver: BaseCheckpointSaver[Any], config: RunnableConfig, channel: str) -> list[Any]:
+    """List what LangGraph's reducer makes the channel's value of, oldest first, lists taken apart.
+
+    At most `ANCESTORS` are visited; parent links may loop. The reducer itself belongs to the graph.
+    """
+    at = await saver.aget_tuple(config)
+    seen: set[str] = set()
+    found: list[Any] = []
+    while at and at.parent_config and len(seen) < ANCESTORS:
+        id = at.parent_config["configurable"]["checkpoint_id"]
+        if id in seen:
+            break
+        seen.add(id)
+        at = await saver.aget_tuple(at.parent_config)
+        if at is None or not isinstance(at.checkpoint, dict):
+            break
+        found += reversed([value for _, name, value in at.pending_writes or () if name == channel])
+        if channel in (values := at.checkpoint.get("channel_values", {})):
+            found.append(_snapshot(values[channel]))
+            break
+    return [item for value in reversed(found) for item in (value if isinstance(value, list) else [value])]
+
+
+def _snapshot(value: Any) -> Any:
+    seen = value.open() if isinstance(value, Extension) else None
+    return seen.value if isinstance(seen, DeltaSnapshot) else value
