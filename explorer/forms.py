@@ -44,9 +44,7 @@ class TimelineParameters(Parameters):
 
 class ValueParameters(Parameters):
     ns = Text()
-    part = forms.ChoiceField(
-        required=False, choices=[(name, name) for name in ("values", "writes", "metadata")]
-    )
+    part = forms.ChoiceField(required=False, choices=[(name, name) for name in PARTS])
     channel = Text()
     task = Text()
     idx = forms.IntegerField(required=False)
