@@ -71,23 +71,29 @@ class Visitor:
 
 
 async def report(stores: dict[int, Path], rounds: int) -> None:
-    """Print the server time of each page at each size, and its ratio to a page without data."""
+    """Print the server time of each page, read anew and remembered, and its ratio to one without data."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "explorer.settings")
     os.environ |= {"EXPLORER_STORES": "\n".join(map(str, stores.values())), "EXPLORER_TOKEN": TOKEN}
     from explorer.asgi import application
+    from explorer.recall import forget
 
     visitor = Visitor(application)
     await visitor.enter()
-    addresses = {size: await _addresses(path) for size, path in stores.items()}
+
+    async def anew(address: str) -> None:
+        forget()
+        await visitor.get(address)
+
     calls: dict[str, Callable[[], Awaitable[Any]]] = {WITHOUT_DATA: partial(visitor.get, WITHOUT_DATA)}
-    for pages in addresses.values():
-        calls |= {address: partial(visitor.get, address) for address in pages.values()}
+    for size, path in stores.items():
+        for name, address in (await _addresses(path)).items():
+            calls[f"{size} {name}"] = partial(anew, address)
+            calls[f"{size} {name}, again"] = partial(visitor.get, address)
     taken = await medians(calls, rounds)
-    bare = taken[WITHOUT_DATA]
-    rows = {f"page without data ({WITHOUT_DATA})": [f"{bare:.2f} ms"] * len(stores)}
-    for name in next(iter(addresses.values())):
-        times = [taken[pages[name]] for pages in addresses.values()]
-        rows[name] = [f"{time:.2f} ms {time / bare:5.2f} x" for time in times]
+    bare = taken.pop(WITHOUT_DATA)
+    rows: dict[str, list[str]] = {f"page without data ({WITHOUT_DATA})": [f"{bare:.2f} ms"] * len(stores)}
+    for call, time in taken.items():
+        rows.setdefault(call.partition(" ")[2], []).append(f"{time:.2f} ms {time / bare:5.2f} x")
     table("Pages, server time and ratio to a page without data", [f"{size:,}" for size in stores], rows)
 
 

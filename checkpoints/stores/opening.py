@@ -29,6 +29,7 @@ class Fingerprint:
     @classmethod
     def of(cls, path: str) -> Fingerprint:
         """Take it of the file at this path, without opening anything."""
+        path = os.path.realpath(path)  # the logs of a link lie beside its target
         return cls(_identity(path), _identity(f"{path}-wal"), _identity(f"{path}-journal"))
 
     @property

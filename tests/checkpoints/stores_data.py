@@ -125,6 +125,18 @@ async def ids(path: Path, *, limit: int = 50, search: Search | None = None) -> l
     return [row.thread_id for page in pages for row in page]
 
 
+async def browse(store: Store) -> int:
+    """Read all that a visitor would."""
+    await store.overview()
+    page = await store.threads()
+    for row in page.threads:
+        for ns in await store.namespaces(row.thread_id):
+            await store.timeline(row.thread_id, ns.checkpoint_ns)
+            await store.checkpoint_row(row.thread_id, ns.checkpoint_ns, ns.head_id)
+            await store.writes(row.thread_id, ns.checkpoint_ns, ns.head_id)
+    return len(page.threads)
+
+
 class Agent:
     """A LangGraph agent in a process of its own."""
 
