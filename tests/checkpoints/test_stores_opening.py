@@ -14,11 +14,12 @@ import pytest
 from stores_data import agent, ask, browse, execute, ids, traces, write
 
 from checkpoints import errors
-from checkpoints.stores import Store
 from checkpoints.stores.opening import Fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from checkpoints.stores import Store
 
 
 @pytest.fixture
