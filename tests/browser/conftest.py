@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+from browser.chromium import launch
+from browser.stores import write_crowd, write_shapes
+from browser.visitor import Visitor
+from playwright.sync_api import sync_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from conftest import Served
+    from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="package")
+def explorer(
+    serve: Callable[..., Served], demo_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Served:
+    """An explorer with the stores `demo`, `shapes` and `crowd` open."""
+    folder = tmp_path_factory.mktemp("browser")
+    write_shapes(shapes := folder / "shapes.sqlite")
+    write_crowd(crowd := folder / "crowd.sqlite")
+    return serve(demo_store, shapes, crowd)
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all of these tests; its event loop would be in the way of the tests after them."""
+    with sync_playwright() as playwright, launch(playwright) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="package")
+def cookies(browser: Browser, explorer: Served) -> Any:
+    """What a browser keeps that came with the address that the command printed."""
+    with browser.new_context() as context:
+        context.new_page().goto(explorer.url)
+        return context.storage_state()
+
+
+@pytest.fixture
+def visitor(browser: Browser, explorer: Served, cookies: Any) -> Iterator[Visitor]:
+    """Open pages with it: `visitor.open("/")`. The test fails when a page gave cause for complaint."""
+    address = urlsplit(explorer.url)
+    visitor = Visitor(browser, f"{address.scheme}://{address.netloc}", cookies)
+    yield visitor
+    visitor.leave()
+    assert visitor.complaints == []

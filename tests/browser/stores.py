@@ -1,0 +1,37 @@
+"""Stores for the browser: every shape, text that looks like markup, and more threads than a page shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from graphs import config, run_all
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph import START, StateGraph
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IMAGE = "<img src=x onerror=alert(1)>"
+REQUEST = '<a href=/ hx-get=/ hx-trigger=load class="injected">'
+LONG_ID = "long-" + "x" * 300
+CROWD = 60
+
+
+def write_shapes(path: Path) -> None:
+    with SqliteSaver.from_conn_string(str(path)) as saver:
+        run_all(saver)
+        _one_step(saver, {IMAGE: REQUEST, "text": IMAGE}, f"{IMAGE}{REQUEST}", **{IMAGE: REQUEST})
+        _one_step(saver, {"text": "y" * 5_000}, LONG_ID, user_id="z" * 300)
+
+
+def write_crowd(path: Path) -> None:
+    with SqliteSaver.from_conn_string(str(path)) as saver:
+        for number in range(CROWD):
+            _one_step(saver, {"text": "hello"}, f"visitor-{number}")
+
+
+def _one_step(saver: Any, values: dict[str, str], thread_id: str, **metadata: str) -> None:
+    state: Any = TypedDict("state", dict.fromkeys(values, str), total=False)
+    node = f"node {IMAGE}"
+    graph = StateGraph(state).add_node(node, lambda _: values).add_edge(START, node)
+    graph.compile(checkpointer=saver).invoke(values, config(thread_id, **metadata))

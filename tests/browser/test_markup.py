@@ -1,0 +1,76 @@
+"""Nothing that is stored becomes markup."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from browser.stores import IMAGE, REQUEST
+from graphs import AWKWARD
+from playwright.sync_api import expect
+
+from explorer import addresses
+
+if TYPE_CHECKING:
+    from browser.visitor import Visitor
+    from playwright.sync_api import Page
+
+MARKED_UP = f"{IMAGE}{REQUEST}"
+INJECTED = "main :is(script, img, b.injected, .injected, [onerror], [style], [hx-trigger], iframe, object)"
+THREADS = [("shapes", AWKWARD), ("shapes", MARKED_UP), ("shapes", "failing"), ("demo", "acme/eu/ticket 77?#x")]
+every_thread = pytest.mark.parametrize(("store", "thread"), THREADS, ids=["id", "everything", "error", "words"])
+
+
+def expect_no_injected_element(page: Page) -> None:
+    expect(page.locator("main")).to_be_visible()
+    expect(page.locator(INJECTED)).to_have_count(0)
+
+
+@pytest.mark.parametrize("q", ["", IMAGE, f'"><script>alert(1)</script>{REQUEST}', "user_id=<img src=x>"])
+def test_threads_show_it_literally(visitor: Visitor, q: str):
+    page = visitor.open(addresses.threads("shapes", q=q))
+    expect_no_injected_element(page)
+    expect(page.get_by_role("searchbox")).to_have_value(q)
+    assert q != IMAGE or page.locator(".threads .id a").all_inner_texts() == [MARKED_UP]
+
+
+@every_thread
+@pytest.mark.parametrize("density", ["compact", "", "everything"])
+def test_timelines_show_it_literally(visitor: Visitor, store: str, thread: str, density: str):
+    page = visitor.open(addresses.timeline(store, thread, density=density))
+    expect_no_injected_element(page)
+    expect(page.locator("#timeline h1")).to_have_text(thread)
+
+
+@every_thread
+@pytest.mark.parametrize("javascript", [True, False])
+def test_checkpoints_show_it_literally(visitor: Visitor, store: str, thread: str, javascript: bool):
+    page = visitor.open(addresses.timeline(store, thread), javascript=javascript)
+    for href in [step.get_attribute("href") for step in page.locator("a.step").all()]:
+        page.goto(href)
+        expect(page.locator("#inspector [data-checkpoint]")).to_be_visible()
+        expect_no_injected_element(page)
+
+
+def test_raw_json_shows_it_literally(visitor: Visitor):
+    page = visitor.open(addresses.timeline("shapes", MARKED_UP))
+    page.get_by_role("link", name="Raw", exact=True).click()
+    expect(page.locator("pre.code")).to_contain_text(IMAGE)
+    expect_no_injected_element(page)
+
+
+def test_channels_metadata_nodes_and_values_are_shown_as_they_are(visitor: Visitor):
+    page = visitor.open(addresses.timeline("shapes", MARKED_UP))
+    expect(page.locator("#state h3").first).to_contain_text(IMAGE)
+    expect(page.locator("#state .v-text").first).to_contain_text(REQUEST)
+    expect(page.locator("#inspector dl.facts dt", has_text=IMAGE)).to_be_visible()
+    expect(page.locator("#versions")).to_contain_text(f"node {IMAGE}")
+    expect(page.locator("#code pre")).to_contain_text(IMAGE)
+
+
+def test_messages_are_words(visitor: Visitor):
+    page = visitor.open(addresses.timeline("demo", "acme/eu/ticket 77?#x"))
+    expect(page.locator("#state .msg.human .body")).to_have_text(
+        '<script>alert("hi")</script><img src=x onerror=alert(1)> does not work'
+    )
+    expect(page.locator("#state .msg.ai .body")).to_contain_text("<b>bold</b> words & an")
