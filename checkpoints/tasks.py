@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from checkpoints.inert import Constructed, opened
 
@@ -67,6 +67,14 @@ class Task:
     @property
     def waiting(self) -> bool:
         return bool(self.interrupts) and not self.finished
+
+    @property
+    def state(self) -> Literal["failed", "waiting", "finished", "open"]:
+        if self.failed:
+            return "failed"
+        if self.waiting:
+            return "waiting"
+        return "finished" if self.finished else "open"
 
 
 def tasks(writes: Iterable[PendingWrite], sends: Sequence[str | None] = ()) -> tuple[Task, ...]:

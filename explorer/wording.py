@@ -69,3 +69,8 @@ def short(id: str) -> str:
 def count(number: int, singular: str, plural: str | None = None) -> str:
     """Return a number with its noun: `1 thread`, `2,000 threads`."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def number(step: int | None) -> str:
+    """Return a step's number with a real minus: the first is −1."""
+    return "?" if step is None else str(step).replace("-", "−")

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from checkpoints.difference import ChannelChange, changed_channels, channel_change
 from checkpoints.errors import CheckpointNotFound
 from checkpoints.inert import channel_spans
 from checkpoints.outline import outline
+from checkpoints.steps import Step, steps
 from checkpoints.stores import read
 from checkpoints.stores.records import TimelinePage
-from checkpoints.tasks import START
 from explorer import addresses
+from explorer.changes import Change, changes, is_control, unchanged
 from explorer.forms import TimelineParameters
-from explorer.rendering import screen
-from explorer.steps import Step, TaskLine, rows, steps, task_line, title, user_metadata
+from explorer.rendering import screen, wants_fragment
+from explorer.steps import rows, user_metadata
 from explorer.stores import located
+from explorer.summary import title
+from explorer.tasks import TaskLine, task_line
 from explorer.values import (
     LineView,
-    MessageCard,
     ValueView,
     line_views,
-    message_card,
-    stored_type,
     value_address,
     value_view,
 )
 from explorer.views import timeline as timeline_screen
-from explorer.wording import count, exact, short, size
+from explorer.wording import exact, number, short, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,20 +40,6 @@ if TYPE_CHECKING:
     from checkpoints.snapshot import PendingWrite, Snapshot
     from checkpoints.stores import Store
     from checkpoints.stores.records import CheckpointRow
-
-CONTROL = ("__", "branch:", "start:", "join:")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """How one channel changed against the parent."""
-
-    channel: str
-    kind: str
-    note: str
-    cards: tuple[MessageCard, ...]
-    lines: tuple[tuple[str, str, str], ...]
-    cut: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +113,14 @@ class CheckpointScreen:
 async def checkpoint(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
     asked = TimelineParameters.read(request.GET)
     ns = asked["ns"] or ""
+    alone = wants_fragment(request)
     shown, beside = await read(
-        located(store), lambda opened: _load(opened, store, thread, ns, checkpoint_id, asked)
+        located(store), lambda opened: _load(opened, store, thread, ns, checkpoint_id, asked, alone=alone)
     )
     context = {
         "checkpoint": shown,
         "screen": beside,
-        "rows": rows(beside.steps, datetime.now(UTC)),
+        "rows": rows(beside.steps, datetime.now(UTC)) if beside else "",
         "store": store,
         "thread": thread,
     }
@@ -142,10 +128,13 @@ async def checkpoint(request: HttpRequest, store: str, thread: str, checkpoint_i
 
 
 async def _load(
-    opened: Store, store: str, thread: str, ns: str, id: str, asked: dict[str, Any]
-) -> tuple[CheckpointScreen, timeline_screen.TimelineScreen]:
+    opened: Store, store: str, thread: str, ns: str, id: str, asked: dict[str, Any], *, alone: bool
+) -> tuple[CheckpointScreen, timeline_screen.TimelineScreen | None]:
+    """Read a checkpoint, and unless it is to be shown alone the timeline around it."""
     page = await one(opened, thread, ns, id)
     shown = _screen(store, thread, ns, page, opened.serde, asked["density"] or "")
+    if alone:
+        return shown, None
     return shown, await timeline_screen.load(opened, store, thread, {**asked, "ns": ns}, selected=id)
 
 
@@ -175,7 +164,7 @@ def _screen(
         id=at.id,
         short=short(at.id),
         title=title(step),
-        step="?" if at.step is None else str(at.step).replace("-", "−"),
+        step=number(at.step),
         source=at.source or "no source",
         exact=exact(at.written_at),
         iso=at.written_at.isoformat() if at.written_at else "",
@@ -184,21 +173,21 @@ def _screen(
         problem=at.problem or "",
         metadata_problem=at.metadata_problem or "",
         parent=at.parent_id or "",
-        parent_step=_parent_step(step),
+        parent_step=number(step.parent.step) if step.parent else "",
         parent_href=_parent_href(store, thread, ns, step, kept),
         parent_missing=bool(at.parent_id) and step.parent is None,
         next=", ".join(step.next),
-        changes=tuple(_changes(step)),
-        unchanged=", ".join(_unchanged(step)),
+        changes=tuple(changes(step)),
+        unchanged=", ".join(unchanged(step)),
         tasks=_tasks(store, step),
         writes=sum(len(task.writes) for task in step.ran),
-        channels=tuple(channel for channel in channels if not _is_control(channel.name, at)),
-        control=tuple(channel for channel in channels if _is_control(channel.name, at)),
+        channels=tuple(channel for channel in channels if not is_control(channel.name, at)),
+        control=tuple(channel for channel in channels if is_control(channel.name, at)),
         deltas=tuple(
             (name, addresses.value(store, thread, at.id, ns=ns, part="delta", channel=name))
             for name in step.deltas
         ),
-        user_metadata=user_metadata(at),
+        user_metadata=user_metadata(step),
         metadata=_metadata(store, at),
         versions=_versions(step),
         seen=tuple((node, tuple(_texts(seen))) for node, seen in at.seen.items()),
@@ -217,52 +206,6 @@ def _sizes(row: CheckpointRow) -> Mapping[str, int]:
 def _channel(store: str, at: Snapshot, name: str, value: Any, sizes: Mapping[str, int]) -> Channel:
     address = value_address(store, at.row.thread_id, at.id, at.row.checkpoint_ns, channel=name)
     return Channel(name, size(sizes[name]) if name in sizes else "", "", value_view(value, address))
-
-
-def _changes(step: Step) -> list[Change]:
-    before = step.parent.values if step.parent else {}
-    names = [name for name in changed_channels(before, step.at.values) if not _is_control(name, step.at)]
-    if step.at.source == "input" and START in step.at.values:
-        names.insert(0, START)
-    stored = [_change(channel_change(name, before, step.at.values)) for name in names]
-    return stored + [_delta_change(name, writes) for name, writes in step.deltas.items() if writes]
-
-
-def _delta_change(name: str, writes: list[Any]) -> Change:
-    """Show what was written to a DeltaChannel, whose value is not in the checkpoint."""
-    items = [item for write in writes for item in (write if isinstance(write, list) else [write])]
-    found = channel_change(name, {}, {name: items})
-    return replace(_change(found), kind="written", note=f"DeltaChannel, {count(len(items), 'item')}")
-
-
-def _is_control(name: str, at: Snapshot) -> bool:
-    """The channel is LangGraph's own; before 0.3 some are named after a node."""
-    return name.startswith(CONTROL) or name in at.seen
-
-
-def _change(found: ChannelChange) -> Change:
-    added = sum(change.sign == "+" for change in found.messages)
-    return Change(
-        channel=found.channel,
-        kind=found.kind,
-        note=f"+{added} of {found.total}" if added and found.total else stored_type(found.after),
-        cards=tuple(message_card(change.message, sign=change.sign) for change in found.messages),
-        lines=tuple((line.sign.replace("-", "−"), line.path, line.text) for line in found.lines),
-        cut=found.cut,
-    )
-
-
-def _unchanged(step: Step) -> list[str]:
-    if step.parent is None:
-        return []
-    changed = set(changed_channels(step.parent.values, step.at.values))
-    return [name for name in step.at.values if name not in changed and not _is_control(name, step.at)]
-
-
-def _parent_step(step: Step) -> str:
-    if step.parent is None or step.parent.step is None:
-        return ""
-    return str(step.parent.step).replace("-", "−")
 
 
 def _parent_href(store: str, thread: str, ns: str, step: Step, density: str) -> str:

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from checkpoints.steps import steps
 from checkpoints.stores import read
 from explorer import addresses
 from explorer.forms import DENSITIES, TimelineParameters
 from explorer.namespaces import NamespaceLine, namespace_lines
 from explorer.recall import recall
 from explorer.rendering import screen
-from explorer.steps import Pending, StepLine, pending_card, rows, step_lines, steps
+from explorer.steps import StepLine, rows, step_lines
 from explorer.stores import located
+from explorer.tasks import Pending, pending_card
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

@@ -1,0 +1,71 @@
+"""What a step changed, channel by channel, as its page shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from checkpoints.difference import ChannelChange, changed_channels, channel_change
+from checkpoints.tasks import START
+from explorer.values import MessageCard, message_card, stored_type
+from explorer.wording import count
+
+if TYPE_CHECKING:
+    from checkpoints.snapshot import Snapshot
+    from checkpoints.steps import Step
+
+CONTROL = ("__", "branch:", "start:", "join:")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How one channel changed against the parent."""
+
+    channel: str
+    kind: str
+    note: str
+    cards: tuple[MessageCard, ...]
+    lines: tuple[tuple[str, str, str], ...]
+    cut: bool
+
+
+def changes(step: Step) -> list[Change]:
+    """Describe what changed in the state against the parent; for an input, the input itself."""
+    before = step.parent.values if step.parent else {}
+    names = [name for name in changed_channels(before, step.at.values) if not is_control(name, step.at)]
+    if step.at.source == "input" and START in step.at.values:
+        names.insert(0, START)
+    stored = [_change(channel_change(name, before, step.at.values)) for name in names]
+    return stored + [_delta_change(name, writes) for name, writes in step.deltas.items() if writes]
+
+
+def _delta_change(name: str, writes: list[Any]) -> Change:
+    """Show what was written to a DeltaChannel, whose value is not in the checkpoint."""
+    items = [item for write in writes for item in (write if isinstance(write, list) else [write])]
+    found = channel_change(name, {}, {name: items})
+    return replace(_change(found), kind="written", note=f"DeltaChannel, {count(len(items), 'item')}")
+
+
+def unchanged(step: Step) -> list[str]:
+    """Name the channels of the state that are as they were."""
+    if step.parent is None:
+        return []
+    changed = set(changed_channels(step.parent.values, step.at.values))
+    return [name for name in step.at.values if name not in changed and not is_control(name, step.at)]
+
+
+def is_control(name: str, at: Snapshot) -> bool:
+    """Tell whether a channel is LangGraph's own; before 0.3 some are named after a node."""
+    return name.startswith(CONTROL) or name in at.seen
+
+
+def _change(found: ChannelChange) -> Change:
+    added = sum(change.sign == "+" for change in found.messages)
+    return Change(
+        channel=found.channel,
+        kind=found.kind,
+        note=f"+{added} of {found.total}" if added and found.total else stored_type(found.after),
+        cards=tuple(message_card(change.message, sign=change.sign) for change in found.messages),
+        lines=tuple((line.sign.replace("-", "−"), line.path, line.text) for line in found.lines),
+        cut=found.cut,
+    )

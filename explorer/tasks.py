@@ -1,0 +1,92 @@
+"""Tasks in words, and the unfinished next step that they make up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from checkpoints.outline import brief
+from explorer.wording import short
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from checkpoints.steps import Step
+    from checkpoints.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLine:
+    """A task that ran from a checkpoint: `state` is waiting, failed, finished or open."""
+
+    id: str
+    node: str
+    state: str
+    channels: str
+    questions: tuple[str, ...]
+    error: str
+    resumes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The unfinished next step of a namespace: what waits, failed or is still to run."""
+
+    title: str
+    state: str
+    tasks: tuple[TaskLine, ...]
+
+
+def pending_card(head: Step) -> Pending | None:
+    """Return the unfinished next step of a namespace, None when nothing is to run from its head."""
+    unfinished = [task for task in head.ran if not task.finished]
+    if not head.next and not any(task.failed or task.interrupts for task in unfinished):
+        return None
+    return Pending(
+        title=", ".join(counted(head.next)) or "unknown",
+        state=_pending_state(unfinished),
+        tasks=tuple(task_line(task) for task in head.ran),
+    )
+
+
+def _pending_state(unfinished: Sequence[Task]) -> str:
+    if any(task.failed for task in unfinished):
+        return "failed"
+    return "waiting" if any(task.waiting for task in unfinished) else "to run"
+
+
+def task_line(task: Task) -> TaskLine:
+    """Describe a task in words."""
+    channels = [write.channel for write in task.writes if not write.channel.startswith("__")]
+    named = [channel for channel in channels if ":" not in channel] or channels
+    return TaskLine(
+        id=task.id,
+        node=task.node or ("resume" if task.resumes else f"task {short(task.id)}"),
+        state=task.state,
+        channels=", ".join(dict.fromkeys(named)),
+        questions=tuple(brief(question.value, 400) for question in task.interrupts),
+        error=_error_text(task.error) if task.failed else "",
+        resumes=task.resumes,
+    )
+
+
+def _error_text(error: Any) -> str:
+    return error if isinstance(error, str) else brief(error, 2_000)
+
+
+def next_text(step: Step) -> str:
+    """Name the nodes that run from here, each with the channels that its tasks have written."""
+    ran = [task_line(task) for task in step.ran if not task.failed]
+    written = [f"{line.node} → {line.channels}" for line in ran if line.channels]
+    waiting = list(step.next)
+    for task in step.ran:
+        if task.node in waiting and task.finished:
+            waiting.remove(task.node)
+    named = ", ".join(counted((*waiting, *written)))
+    return f"next: {named}" if named else ""
+
+
+def counted(names: Iterable[str]) -> Iterable[str]:
+    """Name each once, with how often it is there."""
+    return (name if times == 1 else f"{times} × {name}" for name, times in Counter(names).items())
