@@ -50,16 +50,26 @@ class Message:
 
 def message(value: Any) -> Message | None:
     """Return the message this value is, or None."""
-    seen = opened(value)
-    if isinstance(seen, Constructed):
-        if "Message" not in seen.name or not isinstance(seen.payload, Mapping):
-            return None
-        return _message(seen.payload, seen.name)
+    found = _fields(value)
+    return None if found is None else _message(*found)
+
+
+def spoken(value: Any) -> tuple[str, str] | None:
+    """Return only the role and the text of a message, which is cheaper; None for what is none."""
+    found = _fields(value)
+    return None if found is None else (_role(*found), _content(found[0].get("content"))[0])
+
+
+def _fields(value: Any) -> tuple[Mapping[str, Any], str] | None:
+    """Return the fields and the class name of a message."""
     match value:
         case {"role": str() as role, "content": _} if role in ROLES:
-            return _message(value, "dict")
+            return value, "dict"
         case [str() as role, str() as content] if role in ROLES:
-            return _message({"role": role, "content": content}, "pair")
+            return {"role": role, "content": content}, "pair"
+    seen = opened(value)
+    if isinstance(seen, Constructed) and "Message" in seen.name and isinstance(seen.payload, dict):
+        return seen.payload, seen.name
     return None
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.inert import Constructed, opened
-from checkpoints.messages import message
+from checkpoints.messages import spoken
 from checkpoints.tasks import START
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def _first_human(value: Any) -> str | None:
     if not isinstance(value, (list, tuple)):
         return None
     for item in islice(value, MESSAGES_SEEN):
-        found = message(item)
-        if found is None:
-            return None
-        if found.role == "human" and found.text:
-            return found.text
+        match spoken(item):
+            case None:
+                return None
+            case "human", text if text:
+                return text
     return None
