@@ -32,7 +32,7 @@ Path = tuple[int, ...]
 TEXT_SHOWN = 2_000
 CHILDREN_SHOWN = 100
 LINES_SHOWN = 400
-OPEN_DEPTH = 2
+OPEN_DEPTH = 3
 OPEN_CHILDREN = 24
 SHOWN_IN_A_LINE = {"datetime", "pathlib", "re", "zoneinfo", "uuid", "decimal", "ipaddress"}
 SECRETS = {"SecretStr", "SecretBytes"}
@@ -62,6 +62,12 @@ def outline(
     """Yield the lines of a value, at most `shown` of them, from its child `start` on."""
     budget = _Budget(shown)
     yield from _lines(value, label, path, start, 0, budget)
+
+
+def parts(value: Any, *, path: Path = (), start: int = 0, shown: int = LINES_SHOWN) -> list[Line]:
+    """Return the lines of a value without the group around them, for where its type is said already."""
+    lines = list(outline(value, path=path, start=start, shown=shown))
+    return lines[1:-1] if lines[0].mark == "open" else lines
 
 
 def at_path(value: Any, path: Sequence[int]) -> Any:

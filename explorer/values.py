@@ -9,7 +9,7 @@ from typing import Any
 
 from checkpoints.inert import Constructed, Deferred, DeltaSnapshot, Extension, opened
 from checkpoints.messages import Message, ToolCall, message, messages
-from checkpoints.outline import Line, Path, brief, outline, type_name
+from checkpoints.outline import Line, Path, brief, parts, type_name
 from explorer import addresses
 from explorer.wording import count, size
 
@@ -85,7 +85,7 @@ def value_view(value: Any, address: Address, *, path: Path = (), start: int | No
     return ValueView(
         type=stored_type(value),
         extent=_extent(value),
-        lines=line_views(outline(value, path=path, start=start or 0), address),
+        lines=line_views(parts(value, path=path, start=start or 0), address),
     )
 
 
@@ -151,9 +151,7 @@ def message_card(found: Message, *, sign: str = "", rest_href: str = "") -> Mess
 
 
 def _call_card(call: ToolCall) -> CallCard:
-    lines = tuple(
-        LineView(line) for line in outline(call.args, shown=CALL_LINES_SHOWN) if line.mark != "more"
-    )
+    lines = tuple(LineView(line) for line in parts(call.args, shown=CALL_LINES_SHOWN) if line.mark != "more")
     return CallCard(name=call.name, id=call.id or "", error=call.error or "", lines=lines)
 
 

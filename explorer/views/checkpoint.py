@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from checkpoints.errors import CheckpointNotFound
 from checkpoints.inert import channel_spans
-from checkpoints.outline import outline
+from checkpoints.outline import parts
 from checkpoints.steps import Step, steps
 from checkpoints.stores import read
 from checkpoints.stores.records import TimelinePage
@@ -231,7 +231,7 @@ def _write(store: str, at: Snapshot, write: PendingWrite) -> Write:
 
 def _metadata(store: str, at: Snapshot) -> tuple[LineView, ...]:
     address = value_address(store, at.row.thread_id, at.id, at.row.checkpoint_ns, part="metadata")
-    return line_views(outline(dict(at.metadata)), address)
+    return line_views(parts(dict(at.metadata)), address)
 
 
 def _versions(step: Step) -> tuple[tuple[str, str, bool], ...]:
