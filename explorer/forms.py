@@ -48,8 +48,8 @@ class ValueParameters(Parameters):
     channel = Text()
     task = Text()
     idx = forms.IntegerField(required=False)
-    path = forms.RegexField(r"^\d+(\.\d+)*$", required=False)
-    start = forms.IntegerField(required=False, min_value=0)
+    path = forms.RegexField(r"^\d{1,9}(\.\d{1,9})*$", required=False)
+    start = forms.IntegerField(required=False, min_value=0, max_value=10**9)
 
 
 class RawParameters(Parameters):

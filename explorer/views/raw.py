@@ -45,7 +45,7 @@ async def raw(request: HttpRequest, store: str, thread: str, checkpoint_id: str)
 async def _tuple(opened: Store, thread: str, ns: str, id: str) -> CheckpointTuple:
     config = {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": id}}
     found = await opened.saver.aget_tuple(config)  # type: ignore[arg-type]
-    if found is None:
+    if found is None or not id:  # the saver takes an empty id for the newest
         raise CheckpointNotFound(f"There is no checkpoint {id} here.")
     return found
 

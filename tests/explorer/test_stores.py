@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from graphs import Written
 
 
+def files(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(b"\0" * 8_192)
+
+
 async def test_a_single_store_leads_straight_to_its_threads(shapes: AsyncClient) -> None:
     response = await shapes.get("/")
     assert (response.status_code, response.headers["Location"]) == (302, "/s/agent-store/threads/")
@@ -101,7 +109,7 @@ async def test_a_store_overwritten_while_it_is_open_says_so(
 ) -> None:
     browser = at(own)
     await load(browser, "/s/own/threads/asking/")
-    own.write_bytes(b"\0" * 8_192)
+    overwrite(own)
     for url in ("/s/own/threads/", "/s/own/threads/asking/"):
         response = await browser.get(url)
         assert response.status_code == 422
@@ -141,12 +149,10 @@ async def test_an_agent_writing_meanwhile_is_not_disturbed(at: Callable[..., Asy
 
 
 async def test_browsing_changes_no_file_and_leaves_none(at: Callable[..., AsyncClient], own: Path) -> None:
-    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in own.parent.iterdir()}
+    before = files(own.parent)
     browser = at(own)
     timeline = await load(browser, "/s/own/threads/asking/")
     for url in ("/s/own/threads/?q=user_id%3Dben", *(step["href"] for step in timeline.find("a.step"))):
         await load(browser, url)
-    assert before == {
-        path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in own.parent.iterdir()
-    }
+    assert files(own.parent) == before
     assert list(before) == ["own.sqlite"]
