@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import sync_playwright
+
 from browser.chromium import launch
 from browser.stores import write_crowd, write_shapes
 from browser.visitor import Visitor
-from playwright.sync_api import sync_playwright
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

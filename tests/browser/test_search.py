@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from browser.visitor import PHONE, WIDE
 from playwright.sync_api import expect
 
+from browser.visitor import PHONE, WIDE
+
 if TYPE_CHECKING:
-    from browser.visitor import Visitor
     from playwright.sync_api import Page
+
+    from browser.visitor import Visitor
 
 with_and_without_javascript = pytest.mark.parametrize("javascript", [True, False])
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
     from browser.visitor import Visitor
-    from playwright.sync_api import Page
 
 BIG = "/s/shapes/threads/big/"
 LONG = "/s/demo/threads/long-conversation/"
@@ -21,7 +22,7 @@ def open_newest(page: Page) -> Page:
     return page
 
 
-def big(page: Page):
+def big(page: Page) -> Locator:
     return page.locator("#state .channel", has_text=re.compile(r"^big\b"))
 
 
@@ -75,7 +76,9 @@ def test_a_value_is_unfolded_by_keyboard(visitor: Visitor):
     group = summary.locator("..")
     before = group.get_attribute("open")
     summary.press("Enter")
-    expect(group).to_have_attribute("open", "") if before is None else expect(group).not_to_have_attribute("open", "")
+    expect(group).to_have_attribute("open", "") if before is None else expect(group).not_to_have_attribute(
+        "open", ""
+    )
 
 
 def test_the_copy_buttons_copy_what_is_meant(visitor: Visitor):

@@ -6,12 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from browser.visitor import PHONE, WIDE
 from playwright.sync_api import expect
 
+from browser.visitor import PHONE, WIDE
+
 if TYPE_CHECKING:
-    from browser.visitor import Visitor
     from playwright.sync_api import Page
+
+    from browser.visitor import Visitor
 
 THREADS = "/s/demo/threads/"
 THREAD = f"{THREADS}refund-1043/"
@@ -70,7 +72,7 @@ def test_selecting_a_step_swaps_the_inspector_alone(visitor: Visitor):
     assert timeline.evaluate("pane => [pane.kept, pane.scrollTop]") == [True, 400]
     assert visitor.documents == []
     expect(page).to_have_title(re.compile("^Step .* · long-conversation · demo$"))
-    expect(page.locator("a.step[aria-current]")).to_have_attribute("title", id)
+    expect(page.locator("a.step[aria-current=true]")).to_have_attribute("title", id)
 
 
 def test_a_wide_timeline_shows_the_newest_checkpoint(visitor: Visitor):
