@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from browser.visitor import PHONE, WIDE
-
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -25,10 +23,9 @@ def search(page: Page, text: str) -> list[str]:
     return page.locator(".threads .id a").all_inner_texts()
 
 
-@pytest.mark.parametrize("width", [WIDE, PHONE])
 @with_and_without_javascript
-def test_threads_are_found_by_a_part_of_their_id(visitor: Visitor, width: int, javascript: bool):
-    page = visitor.open("/s/demo/threads/", width=width, javascript=javascript)
+def test_threads_are_found_by_a_part_of_their_id(visitor: Visitor, javascript: bool):
+    page = visitor.open("/s/demo/threads/", javascript=javascript)
     found = search(page, "fund-10")
     assert len(found) == 7
     assert all(id.startswith("refund-10") for id in found)
