@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from contextlib import closing
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from django.utils.html import escape
 from graphs import asking, config
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
+from langgraph.types import Command
 from pages import load, parse
 
 from checkpoints.errors import NoCheckpointTables, NotADatabase, StoreMissing
@@ -114,6 +116,19 @@ async def test_a_store_overwritten_while_it_is_open_says_so(
         response = await browser.get(url)
         assert response.status_code == 422
         assert escape(NotADatabase.advice) in response.content.decode()
+
+
+async def test_a_page_of_a_store_at_rest_is_not_shown_again_after_a_write(
+    at: Callable[..., AsyncClient], own: Path
+) -> None:
+    browser = at(own)
+    os.utime(own, (1, 1))
+    for url in ("/s/own/threads/", "/s/own/threads/asking/"):
+        await load(browser, url)
+    with OfficialSaver.from_conn_string(str(own)) as saver:
+        asking(saver).invoke(Command(resume="yes"), config("asking"))
+    assert (await load(browser, "/s/own/threads/")).one("td.state span").text == "idle"
+    assert (await load(browser, "/s/own/threads/asking/")).find("section.pending") == []
 
 
 async def test_what_an_agent_has_just_written_is_shown(at: Callable[..., AsyncClient], own: Path) -> None:
