@@ -53,7 +53,7 @@ def _screens(page: Page, origin: str, folder: Path, look: str) -> None:
         page.screenshot(path=folder / f"{name}-{look}.png")
         if name in CHECKPOINTS:
             page.locator("a.step").first.click()
-            page.wait_for_load_state("networkidle")
+            page.locator("#inspector [data-checkpoint]").wait_for()
             page.screenshot(path=folder / f"{name}-checkpoint-{look}.png")
             page.get_by_role("link", name="Raw", exact=True).click()
             page.screenshot(path=folder / f"{name}-raw-{look}.png")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from graphs import AWKWARD
+from playwright.sync_api import expect
 
 from browser.stores import IMAGE, LONG_ID, REQUEST
 from browser.visitor import PHONE, WIDE
@@ -108,6 +109,15 @@ def test_no_checkpoint_scrolls_sideways(visitor: Visitor, target: str):
     page = visitor.open(target, width=PHONE)
     open_checkpoint(page)
     assert [beyond_the_edge(page, width) for width in WIDTHS] == [[], [], []]
+
+
+@every_checkpoint
+def test_a_checkpoint_has_one_title_on_a_phone_and_no_id_twice(visitor: Visitor, target: str):
+    page = visitor.open(target, width=PHONE)
+    open_checkpoint(page)
+    ids = page.locator("[id]").evaluate_all("nodes => nodes.map((node) => node.id)")
+    expect(page.locator("h1:visible")).to_have_count(1)
+    assert len(ids) == len({*ids})
 
 
 def test_own_styles_and_scripts_weigh_little(visitor: Visitor, explorer: Served):

@@ -79,3 +79,13 @@ def test_messages_are_words(visitor: Visitor):
         '<script>alert("hi")</script><img src=x onerror=alert(1)> does not work'
     )
     expect(page.locator("#state .msg.ai .body")).to_contain_text("<b>bold</b> words & an")
+
+
+def test_injected_markup_would_be_noticed(visitor: Visitor):
+    page = visitor.open("/help/")
+    page.locator("main").evaluate(f"main => main.innerHTML += {IMAGE!r}")
+    expect(page.locator(INJECTED)).to_have_count(1)
+    expect(page.locator("html")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    assert any(complaint.startswith("console: policy: script-src") for complaint in visitor.complaints)
+    visitor.complaints.clear()
