@@ -20,6 +20,7 @@ from corpus_shown import ShownCheckpoint, ShownThread, shown
 
 from checkpoints.errors import OldSchema
 from checkpoints.stores import Location, read
+from explorer.recall import forget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +104,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
         patch.delenv("LANGGRAPH_AES_KEY", raising=False)
         if key:
             patch.setenv("LANGGRAPH_AES_KEY", key)
+        forget()  # a page of the same file, read with another key
         yield Database(name, key)
 
 
