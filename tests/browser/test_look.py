@@ -24,17 +24,20 @@ SCREENS = {
     "stores": "/",
     "help": "/help/",
     "threads": addresses.threads("demo"),
-    "odd threads": addresses.threads("shapes"),
+    "search": addresses.threads("demo", q="user_id=alice"),
     "nothing found": addresses.threads("demo", q="z" * 300),
     "waiting": addresses.timeline("demo", "refund-1043"),
     "failed": addresses.timeline("demo", "payment-1049"),
     "compact": addresses.timeline("demo", "long-conversation", density="compact"),
     "everything": addresses.timeline("shapes", "nested", density="everything"),
+}
+ODD_IDS = {
+    "threads with odd ids": addresses.threads("shapes"),
     "awkward id": addresses.timeline("shapes", AWKWARD),
     "long id": addresses.timeline("shapes", LONG_ID),
     "markup": addresses.timeline("shapes", f"{IMAGE}{REQUEST}"),
 }
-BIG = {
+CHECKPOINTS = {
     "big": addresses.timeline("shapes", "big"),
     "transcript": addresses.timeline("demo", "transcript-1052"),
     "long": addresses.timeline("shapes", LONG_ID),
@@ -49,7 +52,10 @@ OPTIONS = {"runOnly": TAGS, "resultTypes": ["violations"], "preload": False}
 COLOURS = OPTIONS | {"runOnly": ["color-contrast", "link-in-text-block"]}
 
 every_screen = pytest.mark.parametrize("target", SCREENS.values(), ids=SCREENS)
-every_checkpoint = pytest.mark.parametrize("target", BIG.values(), ids=BIG)
+every_screen_and_id = pytest.mark.parametrize(
+    "target", [*SCREENS.values(), *ODD_IDS.values()], ids=[*SCREENS, *ODD_IDS]
+)
+every_checkpoint = pytest.mark.parametrize("target", CHECKPOINTS.values(), ids=CHECKPOINTS)
 everywhere = pytest.mark.parametrize("width", [WIDE, PHONE])
 
 
@@ -98,7 +104,7 @@ def test_everybody_can_read_a_checkpoint_on_a_phone(visitor: Visitor, target: st
     assert violations(page) == []
 
 
-@every_screen
+@every_screen_and_id
 def test_no_screen_scrolls_sideways(visitor: Visitor, target: str):
     page = visitor.open(target, width=PHONE)
     assert [beyond_the_edge(page, width) for width in WIDTHS] == [[], [], []]
