@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
 from checkpoints.inert import Constructed, opened
+from checkpoints.inert.packing import fingerprint
 from checkpoints.messages import Message, message
 from checkpoints.outline import brief
 
@@ -52,8 +53,13 @@ _ABSENT = object()
 
 def changed_channels(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return the channels whose stored value differs, in the order of the newer state."""
-    names = [name for name, value in after.items() if before.get(name, _ABSENT) != value]
+    names = [name for name, value in after.items() if name not in before or differ(before[name], value)]
     return names + [name for name in before if name not in after]
+
+
+def differ(before: Any, after: Any) -> bool:
+    """Tell whether two values differ as they are stored: 1, 1.0 and True do, NaN does not from itself."""
+    return before is not after and fingerprint(before) != fingerprint(after)
 
 
 def channel_change(channel: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> ChannelChange:
@@ -81,7 +87,7 @@ def _lines_of(kind: str, old: Any, new: Any) -> Iterator[DiffLine]:
 
 def difference(before: Any, after: Any, path: str = "", depth: int = DEPTH) -> Iterator[DiffLine]:
     """Yield the lines that lead from one value to another; nothing where they are equal."""
-    if before == after:
+    if not differ(before, after):
         return
     old, new = _parts(before, after)
     if depth and isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -118,17 +124,21 @@ def message_changes(before: Any, after: Any) -> tuple[MessageChange, ...] | None
 
 
 def _matched(old: Sequence[Message], new: Sequence[Message]) -> Iterator[MessageChange]:
-    former = {item.id: item for item in old if item.id}
-    ids = {item.id for item in new if item.id}
+    former = {_identity(item): item for item in old}
+    kept = {_identity(item) for item in new}
     for item in old:
-        if item.id not in ids and item not in new:
+        if _identity(item) not in kept:
             yield MessageChange("-", item)
     for item in new:
-        known = former.get(item.id) if item.id else None
-        if known is None and item not in old:
+        known = former.get(_identity(item))
+        if known is None:
             yield MessageChange("+", item)
-        elif known is not None and known != item:
+        elif known != item:
             yield MessageChange("~", item)
+
+
+def _identity(item: Message) -> Hashable:
+    return item.id or (item.role, item.text, item.tool_call_id)
 
 
 def _mapping_difference(
@@ -171,7 +181,7 @@ def _parts(before: Any, after: Any) -> tuple[Any, Any]:
 def _common_prefix(old: Sequence[Any], new: Sequence[Any]) -> int:
     count = 0
     for one, other in zip(old, new, strict=False):
-        if one != other:
+        if differ(one, other):
             break
         count += 1
     return count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from checkpoints.inert import Constructed, opened
@@ -22,6 +22,12 @@ ROLES = {
 }
 
 
+# What the other fields of `Message` hold.
+SHOWN = frozenset(
+    {"content", "type", "role", "id", "name", "tool_calls", "invalid_tool_calls", "tool_call_id", "status"}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A tool that a model asked for; `error` is set when its arguments could not be parsed."""
@@ -34,7 +40,10 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One chat message. `parts` are the content blocks that are no text; `class_name` as it was stored."""
+    """One chat message. `parts` are the content blocks that are no text; `class_name` as it was stored.
+
+    `others` are its further fields that hold something: usage, artifacts, what the model's provider added.
+    """
 
     role: str
     class_name: str
@@ -46,6 +55,7 @@ class Message:
     tool_call_id: str | None = None
     status: str | None = None
     usage: Mapping[str, Any] | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
 
 
 def message(value: Any) -> Message | None:
@@ -68,9 +78,11 @@ def _fields(value: Any) -> tuple[Mapping[str, Any], str] | None:
         case [str() as role, str() as content] if role in ROLES:
             return {"role": role, "content": content}, "pair"
     seen = opened(value)
-    if isinstance(seen, Constructed) and "Message" in seen.name and isinstance(seen.payload, dict):
-        return seen.payload, seen.name
-    return None
+    if not isinstance(seen, Constructed) or not seen.name.endswith(("Message", "MessageChunk")):
+        return None
+    if not isinstance(seen.payload, dict) or "content" not in seen.payload:
+        return None
+    return seen.payload, seen.name
 
 
 def messages(value: Any) -> tuple[Message, ...] | None:
@@ -99,7 +111,14 @@ def _message(fields: Mapping[str, Any], class_name: str) -> Message:
         tool_call_id=_text(fields.get("tool_call_id")),
         status=_text(fields.get("status")),
         usage=usage if isinstance(usage := fields.get("usage_metadata"), Mapping) else None,
+        others={
+            name: value for name, value in fields.items() if name not in SHOWN and _says_something(value)
+        },
     )
+
+
+def _says_something(value: Any) -> bool:
+    return value is not None and value is not False and value not in ({}, [], "")
 
 
 def _role(fields: Mapping[str, Any], class_name: str) -> str:

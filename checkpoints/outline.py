@@ -33,6 +33,7 @@ TEXT_SHOWN = 2_000
 CHILDREN_SHOWN = 100
 LINES_SHOWN = 400
 OPEN_DEPTH = 3
+BRIEF_DEPTH = 40
 OPEN_CHILDREN = 24
 SHOWN_IN_A_LINE = {"datetime", "pathlib", "re", "zoneinfo", "uuid", "decimal", "ipaddress"}
 SECRETS = {"SecretStr", "SecretBytes"}
@@ -82,16 +83,18 @@ def at_path(value: Any, path: Sequence[int]) -> Any:
     return value
 
 
-def brief(value: Any, limit: int = 120) -> str:
-    """Return a value in one short line."""
+def brief(value: Any, limit: int = 120, depth: int = BRIEF_DEPTH) -> str:
+    """Return a value in one short line; what lies deeper than `depth` is an ellipsis."""
+    if not depth:
+        return "…"
     seen = _seen(value)
     members = _members(seen)
     if members is None:
-        return _clipped(_leaf(seen)[0].replace("\n", " "), limit)
+        return _clipped(_leaf(seen, depth - 1)[0].replace("\n", " "), limit)
     name = type_name(seen)
     if not members:
         return {"list": "[]", "dict": "{}"}.get(name, f"{name}()")
-    inner = _brief_members(members, limit - len(name) - 2)
+    inner = _brief_members(members, limit - len(name) - 2, depth - 1)
     match name:
         case "list":
             return f"[{inner}]"
@@ -200,7 +203,7 @@ def _extent(members: Mapping[Any, Any] | Sequence[Any]) -> str:
     return f"{len(members):,}"
 
 
-def _leaf(seen: Any) -> tuple[str, Tone]:
+def _leaf(seen: Any, depth: int = BRIEF_DEPTH) -> tuple[str, Tone]:
     match seen:
         case None:
             return "null", "null"
@@ -218,7 +221,7 @@ def _leaf(seen: Any) -> tuple[str, Tone]:
                 "bytes",
             )
         case Constructed():
-            return _constructed_text(seen), "typed"
+            return _constructed_text(seen, depth), "typed"
         case NumpyArray():
             return f"{seen.dtype} {'×'.join(map(str, seen.shape))}  {len(seen.raw):,} bytes", "typed"
     return _mark(seen)
@@ -244,7 +247,7 @@ def _integer(number: int) -> str:
     return str(number) if number.bit_length() < 4_000 else f"an integer of {number.bit_length():,} bits"
 
 
-def _constructed_text(seen: Constructed) -> str:
+def _constructed_text(seen: Constructed, depth: int) -> str:
     payload = seen.payload
     if seen.name in SECRETS:
         return "••••••••"
@@ -256,8 +259,8 @@ def _constructed_text(seen: Constructed) -> str:
         case "re", list() | tuple() if payload:
             return f"/{payload[0]}/"
         case "datetime", _:
-            return _time_text(seen)
-    return payload if isinstance(payload, str) else brief(payload)
+            return _time_text(seen, depth)
+    return payload if isinstance(payload, str) else brief(payload, depth=depth)
 
 
 def _package(seen: Constructed) -> str:
@@ -265,24 +268,31 @@ def _package(seen: Constructed) -> str:
     return seen.module.partition(".")[0]
 
 
-def _time_text(seen: Constructed) -> str:
+def _time_text(seen: Constructed, depth: int) -> str:
     match seen.name, seen.payload:
         case "date", [int() as year, int() as month, int() as day]:
             return f"{year:04}-{month:02}-{day:02}"
-        case "timedelta", [int() as days, int() as seconds, int() as microseconds] if abs(days) < 10**9:
+        case "timedelta", [int() as days, int() as seconds, int() as microseconds] if (
+            max(abs(days), abs(seconds), abs(microseconds)) < 10**8
+        ):
             return str(timedelta(days, seconds, microseconds))
-        case "time", {"hour": hour, "minute": minute, "second": second, "microsecond": microsecond}:
+        case "time", {
+            "hour": int() as hour,
+            "minute": int() as minute,
+            "second": int() as second,
+            "microsecond": int() as microsecond,
+        }:
             return f"{hour:02}:{minute:02}:{second:02}.{microsecond:06}"
         case "timezone", [offset, *_]:
-            return f"UTC {brief(offset)}"
-    return seen.payload if isinstance(seen.payload, str) else brief(seen.payload)
+            return f"UTC {brief(offset, depth=depth)}"
+    return seen.payload if isinstance(seen.payload, str) else brief(seen.payload, depth=depth)
 
 
-def _brief_members(members: Mapping[Any, Any] | Sequence[Any], limit: int) -> str:
+def _brief_members(members: Mapping[Any, Any] | Sequence[Any], limit: int, depth: int) -> str:
     parts: list[str] = []
     room = limit
     for key, child in _pairs(members):
-        text = brief(child, min(room, 60)) if room > 8 else "…"
+        text = brief(child, min(room, 60), depth) if room > 8 else "…"
         parts.append(f"{key}: {text}" if isinstance(members, Mapping) else text)
         room -= len(parts[-1]) + 2
         if text == "…":

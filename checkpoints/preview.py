@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from checkpoints.channels import START
 from checkpoints.inert import Constructed, opened
 from checkpoints.messages import spoken
-from checkpoints.tasks import START
 
 if TYPE_CHECKING:
     from checkpoints.snapshot import Snapshot

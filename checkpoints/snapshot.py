@@ -127,14 +127,14 @@ def _content(row: CheckpointRow, serde: InertSerializer) -> tuple[Mapping[str, A
 
 
 def parsed_time(text: Any) -> datetime | None:
-    """Return an ISO 8601 text as an aware time, None when it is none."""
+    """Return an ISO 8601 text as a time in UTC, None when it is none."""
     if not isinstance(text, str):
         return None
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def id_time(checkpoint_id: str) -> datetime | None:

@@ -10,29 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from checkpoints.channels import ERROR, INTERRUPT, RESUME, SCHEDULED, SENDS, START, fits, trigger
 from checkpoints.inert import Constructed, opened
 
 if TYPE_CHECKING:
     from checkpoints.snapshot import PendingWrite, Snapshot
 
-ERROR = "__error__"
-INTERRUPT = "__interrupt__"
-RESUME = "__resume__"
-SENDS = "__pregel_tasks"
-START = "__start__"
 RESERVED_NODES = frozenset({"__input__", INTERRUPT})
 NULL_TASK = "00000000-0000-0000-0000-000000000000"
 
 PULL = re.compile(r"~__pregel_pull, (?P<node>.*)", re.DOTALL)
 PUSH = re.compile(r"~__pregel_push, (?P<index>\d+), \d+")
 CALL = re.compile(r"~__pregel_push, ~__pregel_pull, (?P<node>.*), (?P<index>\d+), \d+", re.DOTALL)
-TRIGGERS = re.compile(
-    r"(?:branch:to:(?P<to>[^:]+)|start:(?P<start>[^:]+)|branch:.*:(?P<branch>[^:]+))(?::.*)?"
-)
-JOIN = re.compile(r"join:(?P<names>.+):(?P<node>[^:]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,23 +185,13 @@ def next_nodes(
 def _triggered(at: Snapshot) -> Iterator[str]:
     """Yield the nodes named by a trigger channel that holds a value they have not seen."""
     for channel, value in at.values.items():
-        node, names = _trigger(channel)
-        if node is None or _is_unfinished_last(value) or (names and not names <= _members(value)):
+        found = trigger(channel)
+        if found is None or not fits(found, value, at.seen) or _is_unfinished_last(value):
             continue
-        if _is_newer(at.versions.get(channel), at.seen.get(node, {}).get(channel)):
-            yield node
-
-
-@lru_cache(maxsize=4096)
-def _trigger(channel: str) -> tuple[str | None, frozenset[str]]:
-    """Return the node that a channel triggers, and the names that must have come in before."""
-    if channel == START:
-        return START, frozenset()
-    if join := JOIN.fullmatch(channel):
-        return join["node"], frozenset(join["names"].split("+"))
-    if trigger := TRIGGERS.fullmatch(channel):
-        return trigger["to"] or trigger["start"] or trigger["branch"], frozenset()
-    return None, frozenset()
+        if channel.startswith("join:") and not found.names <= _members(value):
+            continue
+        if _is_newer(at.versions.get(channel), at.seen.get(found.node, {}).get(channel)):
+            yield found.node
 
 
 def _is_unfinished_last(value: Any) -> bool:
@@ -218,12 +199,18 @@ def _is_unfinished_last(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and len(value) == 2 and value[1] is False
 
 
-def _members(value: Any) -> set[Any]:
-    seen = opened(value)
-    items = seen.payload if isinstance(seen, Constructed) else value
-    if isinstance(items, (list, tuple)) and len(items) == 2 and isinstance(items[1], bool):
-        return _members(items[0]) if items[1] else set()
+def _members(value: Any) -> set[str]:
+    """Return the names that a join has seen; a deferred one is a pair with whether the graph has ended."""
+    items = _payload(value)
+    match items:
+        case [names, bool() as ended]:
+            items = _payload(names) if ended else ()
     return {item for item in items if isinstance(item, str)} if isinstance(items, (list, tuple)) else set()
+
+
+def _payload(value: Any) -> Any:
+    seen = opened(value)
+    return seen.payload if isinstance(seen, Constructed) else value
 
 
 def _awakened(at: Snapshot, learnt: Mapping[str, set[str]]) -> set[str]:
@@ -266,4 +253,4 @@ def wrote(at: Snapshot, parent: Snapshot | None, parent_tasks: Iterable[Task] = 
 
 
 def _is_control(channel: str) -> bool:
-    return channel in {ERROR, INTERRUPT, RESUME, "__scheduled__"}
+    return channel in {ERROR, INTERRUPT, RESUME, SCHEDULED}

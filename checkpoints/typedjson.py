@@ -20,10 +20,13 @@ from checkpoints.inert import (
 )
 
 TYPE = "$type"
+DEPTH = 200
 
 
-def jsonable(value: Any) -> Any:
-    """Return a decoded value as plain JSON data."""
+def jsonable(value: Any, depth: int = DEPTH) -> Any:
+    """Return a decoded value as plain JSON data; what lies deeper than `depth` is marked as unreadable."""
+    if not depth:
+        return {TYPE: "unreadable", "reason": "nested too deep"}
     match value:
         case None | bool() | str():
             return value
@@ -34,29 +37,32 @@ def jsonable(value: Any) -> Any:
         case bytes() | bytearray():
             return {TYPE: type(value).__name__, "base64": base64.b64encode(value).decode("ascii")}
         case list() | tuple():
-            return [jsonable(item) for item in value]
+            return [jsonable(item, depth - 1) for item in value]
         case Mapping():
-            return _mapping(value)
+            return _mapping(value, depth - 1)
         case Extension():
-            return _extension(value)
+            return _extension(value, depth - 1)
         case Deferred():
-            return jsonable(value.open())
+            return jsonable(value.open(), depth - 1)
     return _mark(value)
 
 
-def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
+def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     if TYPE not in value and all(isinstance(key, str) for key in value):
-        return {key: jsonable(item) for key, item in value.items()}
-    return {TYPE: "dict", "items": [[jsonable(key), jsonable(item)] for key, item in value.items()]}
+        return {key: jsonable(item, depth) for key, item in value.items()}
+    return {
+        TYPE: "dict",
+        "items": [[jsonable(key, depth), jsonable(item, depth)] for key, item in value.items()],
+    }
 
 
-def _extension(value: Extension) -> dict[str, Any]:
+def _extension(value: Extension, depth: int) -> dict[str, Any]:
     seen = value.open()
     match seen:
         case Constructed():
             named = {TYPE: f"{seen.module}.{seen.name}", "kind": seen.kind.name.lower()}
             method = {"method": seen.method} if seen.method else {}
-            return {**named, **method, "value": jsonable(seen.payload)}
+            return {**named, **method, "value": jsonable(seen.payload, depth)}
         case NumpyArray():
             raw = base64.b64encode(seen.raw).decode("ascii")
             return {
@@ -67,7 +73,7 @@ def _extension(value: Extension) -> dict[str, Any]:
                 "base64": raw,
             }
         case DeltaSnapshot():
-            return {TYPE: "DeltaSnapshot", "value": jsonable(seen.value)}
+            return {TYPE: "DeltaSnapshot", "value": jsonable(seen.value, depth)}
     return {TYPE: "extension", "code": value.code, "base64": base64.b64encode(value.raw).decode("ascii")}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from explorer import tilde
+from explorer.forms import DEFAULT_DENSITY
 
 
 def threads(store: str, *, q: str = "", before: int | None = None) -> str:
@@ -12,11 +13,13 @@ def threads(store: str, *, q: str = "", before: int | None = None) -> str:
 
 
 def timeline(store: str, thread: str, *, ns: str = "", before: str | None = None, density: str = "") -> str:
-    return f"/s/{store}/threads/{tilde.encode(thread)}/" + _query(ns=ns, before=before, density=density)
+    return f"/s/{store}/threads/{tilde.encode(thread)}/" + _query(
+        ns=ns, before=before, density=_density(density)
+    )
 
 
 def checkpoint(store: str, thread: str, id: str, *, ns: str = "", density: str = "") -> str:
-    return _checkpoint(store, thread, id) + _query(ns=ns, density=density)
+    return _checkpoint(store, thread, id) + _query(ns=ns, density=_density(density))
 
 
 def value(
@@ -50,4 +53,8 @@ def _checkpoint(store: str, thread: str, id: str) -> str:
 
 def _query(**parameters: object) -> str:
     given = {key: value for key, value in parameters.items() if value not in (None, "")}
-    return f"?{urlencode(given, errors='surrogatepass')}" if given else ""
+    return f"?{urlencode(given)}" if given else ""
+
+
+def _density(density: str) -> str:
+    return "" if density == DEFAULT_DENSITY else density

@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from checkpoints.channels import START, is_control
 from checkpoints.difference import ChannelChange, changed_channels, channel_change
-from checkpoints.tasks import START
 from explorer.values import MessageCard, message_card, stored_type
 from explorer.wording import count
 
 if TYPE_CHECKING:
-    from checkpoints.snapshot import Snapshot
     from checkpoints.steps import Step
-
-CONTROL = ("__", "branch:", "start:", "join:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +29,7 @@ class Change:
 def changes(step: Step) -> list[Change]:
     """Describe what changed in the state against the parent; for an input, the input itself."""
     before = step.parent.values if step.parent else {}
-    names = [name for name in changed_channels(before, step.at.values) if not is_control(name, step.at)]
+    names = [name for name in changed_channels(before, step.at.values) if not is_own(name, step)]
     if step.at.source == "input" and START in step.at.values:
         names.insert(0, START)
     stored = [_change(channel_change(name, before, step.at.values)) for name in names]
@@ -51,12 +48,13 @@ def unchanged(step: Step) -> list[str]:
     if step.parent is None:
         return []
     changed = set(changed_channels(step.parent.values, step.at.values))
-    return [name for name in step.at.values if name not in changed and not is_control(name, step.at)]
+    return [name for name in step.at.values if name not in changed and not is_own(name, step)]
 
 
-def is_control(name: str, at: Snapshot) -> bool:
-    """Tell whether a channel is LangGraph's own; before 0.3 some are named after a node."""
-    return name.startswith(CONTROL) or name in at.seen
+def is_own(name: str, step: Step) -> bool:
+    """Tell whether a channel is LangGraph's own, not the application's state."""
+    value = step.at.values.get(name, step.parent.values.get(name) if step.parent else None)
+    return is_control(name, value, step.at.seen)
 
 
 def _change(found: ChannelChange) -> Change:

@@ -18,13 +18,20 @@ if TYPE_CHECKING:
 
 def error_page(request: HttpRequest, status: int, sentence: str, advice: str = "") -> HttpResponse:
     """Render an error as a page, or as a fragment where htmx wants one."""
-    match = request.resolver_match
-    store = match.kwargs.get("store") if match else None
-    known = store if store in registered() else None
-    context = {"status": status, "sentence": sentence, "advice": advice, "store": known}
+    context = {"status": status, "sentence": sentence, "advice": advice, "store": _store(request)}
     response = screen(request, "errors/page.html", "errors/_fragment.html", context)
     response.status_code = status
     return response
+
+
+def _store(request: HttpRequest) -> str | None:
+    """Return the slug of the open store that the request is about."""
+    match = request.resolver_match
+    slug = match.kwargs.get("store") if match else None
+    try:
+        return slug if slug in registered() else None
+    except StoreError:  # a store named in the environment cannot be opened at all; the page says so
+        return None
 
 
 def store_error(request: HttpRequest, error: StoreError) -> HttpResponse:

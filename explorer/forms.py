@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from django.http import QueryDict
 
 DENSITIES = ("compact", "steps", "everything")
+DEFAULT_DENSITY = "steps"
 PARTS = ("values", "writes", "metadata", "delta")
 
 

@@ -31,7 +31,6 @@ def namespace_lines(
     store: str, thread: str, current: str, density: str, rows: Iterable[NamespaceRow]
 ) -> tuple[NamespaceLine, ...]:
     """Return the namespaces parents first, in the order of their path."""
-    density = "" if density == "steps" else density
     ordered = sorted(rows, key=lambda row: row.checkpoint_ns.split("|") if row.checkpoint_ns else [])
     return tuple(
         NamespaceLine(

@@ -6,6 +6,7 @@ between the pages of a store at rest pays for each once. A store that is being w
 
 from __future__ import annotations
 
+import os
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,7 +28,7 @@ _pages: OrderedDict[Hashable, tuple[Fingerprint, Any]] = OrderedDict()
 
 async def recall(location: Location, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
     """Return what `make` made of this store for this key, made again if its files have changed since."""
-    key = (location, key)
+    key = (location, hash(os.environ.get("LANGGRAPH_AES_KEY")), key)
     before = Fingerprint.of(location.path)
     known = _pages.get(key)
     if known and known[0] == before:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from checkpoints.outline import brief
 from checkpoints.snapshot import id_time
 from explorer import addresses
-from explorer.rows import filled, joined
+from explorer.rows import joined
 from explorer.summary import summary, title
 from explorer.tasks import next_text, task_line
 from explorer.wording import ago, duration, exact, number, size
@@ -42,10 +42,11 @@ def step_lines(
     """Return the lines of a page. The row after the last one shown only tells whether it is its parent."""
     below = [*(step.at.id for step in related[1:]), None]
     sealed = any("+" in (row.type or "") for row in page.checkpoints)
-    lines = []
+    lines: list[StepLine] = []
     for index, step in enumerate(related[:shown]):
         marks = _marks(step, below[index], page, head=index == 0 and page.newer is None, sealed=sealed)
-        lines.append(_line(store, density, step, joined("timeline/_mark.html", marks), selected))
+        above = lines[-1].metadata if lines else None
+        lines.append(_line(store, density, step, joined("timeline/_mark.html", marks), selected, above))
     return tuple(lines)
 
 
@@ -56,11 +57,16 @@ def rows(lines: Iterable[StepLine], now: datetime) -> SafeString:
     )
 
 
-def _line(store: str, density: str, step: Step, marks: SafeString, selected: str) -> StepLine:
+def _line(
+    store: str,
+    density: str,
+    step: Step,
+    marks: SafeString,
+    selected: str,
+    above: tuple[tuple[str, str], ...] | None,
+) -> StepLine:
     at, row = step.at, step.at.row
-    href = addresses.checkpoint(
-        store, row.thread_id, at.id, ns=row.checkpoint_ns, density="" if density == "steps" else density
-    )
+    href = addresses.checkpoint(store, row.thread_id, at.id, ns=row.checkpoint_ns, density=density)
     metadata = user_metadata(step)
     fields = {
         "id": at.id,
@@ -68,13 +74,15 @@ def _line(store: str, density: str, step: Step, marks: SafeString, selected: str
         "current": "true" if at.id == selected else "false",
         "step": number(at.step),
         "title": title(step),
-        "source": at.source or "no-source",
+        "source": at.source or "no source",
         "marks": marks,
         "problem": at.problem or (f"Metadata: {at.metadata_problem}" if at.metadata_problem else ""),
         "summary": summary(step),
         "loud": "" if density == "compact" else _loud(step.ran),
         "next": "" if density == "compact" else next_text(step),
-        "all": _all(at.id, metadata) if density == "everything" else "",
+        "tasks": _tasks(step.ran) if density == "everything" else "",
+        "metadata": _metadata(density, metadata, above),
+        "full_id": at.id if density == "everything" else "",
         "since": _since(step),
         "iso": at.written_at.isoformat() if at.written_at else "",
         "exact": exact(at.written_at),
@@ -83,9 +91,25 @@ def _line(store: str, density: str, step: Step, marks: SafeString, selected: str
     return StepLine(at.id, href, metadata, at.written_at, fields)
 
 
-def _all(id: str, metadata: Iterable[tuple[str, str]]) -> SafeString:
-    chips = joined("components/chip.html", ({"key": key, "value": value} for key, value in metadata))
-    return filled("timeline/_all.html", {"id": id, "chips": chips})
+def _metadata(
+    density: str, metadata: tuple[tuple[str, str], ...], above: tuple[tuple[str, str], ...] | None
+) -> SafeString:
+    """Render a step's own metadata: always when everything is shown, else where it is not that above."""
+    if density == "everything" or (density == "steps" and above is not None and metadata != above):
+        return joined("components/chip.html", ({"key": key, "value": value} for key, value in metadata))
+    return joined("components/chip.html", ())
+
+
+def _tasks(ran: Iterable[Task]) -> SafeString:
+    """Render each task with all that it wrote."""
+    return joined(
+        "timeline/_task.html",
+        ({"node": task_line(task).node, "id": task.id, "writes": _writes(task)} for task in ran),
+    )
+
+
+def _writes(task: Task) -> str:
+    return ", ".join(f"{write.row.idx} {write.channel}" for write in task.writes).replace("-", "−")
 
 
 def _loud(ran: Iterable[Task]) -> SafeString:

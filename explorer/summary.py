@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from checkpoints.channels import START
 from checkpoints.messages import Message, message
 from checkpoints.outline import brief
 from checkpoints.preview import preview
-from checkpoints.tasks import INTERRUPT, SENDS, START
+from explorer.changes import is_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,7 +43,7 @@ def _changed(step: Step) -> list[str]:
     return [
         name
         for name, version in step.at.versions.items()
-        if before.get(name) != version and ":" not in name and name not in {START, SENDS, INTERRUPT}
+        if before.get(name) != version and not is_own(name, step)
     ]
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from checkpoints.channels import is_control
 from checkpoints.outline import brief
 from explorer.wording import short
 
@@ -58,17 +59,26 @@ def _pending_state(unfinished: Sequence[Task]) -> str:
 
 def task_line(task: Task) -> TaskLine:
     """Describe a task in words."""
-    channels = [write.channel for write in task.writes if not write.channel.startswith("__")]
-    named = [channel for channel in channels if ":" not in channel] or channels
+    named = [write.channel for write in task.writes if not is_control(write.channel, None, ())]
     return TaskLine(
         id=task.id,
         node=task.node or ("resume" if task.resumes else f"task {short(task.id)}"),
         state=task.state,
         channels=", ".join(dict.fromkeys(named)),
-        questions=tuple(brief(question.value, 400) for question in task.interrupts),
+        questions=tuple(_question(asked.value) for asked in task.interrupts),
         error=_error_text(task.error) if task.failed else "",
         resumes=task.resumes,
     )
+
+
+def _question(value: Any) -> str:
+    """Return what was asked, with the words first where the value has words for it."""
+    match value:
+        case str():
+            return value
+        case {"question": str() as question, **others}:
+            return f"{question}  {brief(others, 300)}" if others else question
+    return brief(value, 400)
 
 
 def _error_text(error: Any) -> str:
@@ -78,7 +88,9 @@ def _error_text(error: Any) -> str:
 def next_text(step: Step) -> str:
     """Name the nodes that run from here, each with the channels that its tasks have written."""
     ran = [task_line(task) for task in step.ran if not task.failed]
-    written = [f"{line.node} → {line.channels}" for line in ran if line.channels]
+    written = [
+        f"{line.node} → {line.channels or 'nothing of the state'}" for line in ran if line.state == "finished"
+    ]
     waiting = list(step.next)
     for task in step.ran:
         if task.node in waiting and task.finished:

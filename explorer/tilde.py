@@ -17,13 +17,13 @@ def encode(text: str) -> str:
     """Return text as one path segment of letters, digits, `_`, `-` and `~XX` escapes."""
     if SAFE.fullmatch(text):
         return text
-    raw = text.encode("utf-8", "surrogatepass")
+    raw = text.encode()
     return UNSAFE.sub(lambda match: b"~%02X" % match[0][0], raw).decode("ascii") or EMPTY
 
 
 def decode(segment: str) -> str:
     """Return the text of a path segment. Raises ValueError for one that `encode` never gives."""
-    text = "" if segment == EMPTY else _unescaped(segment).decode("utf-8", "surrogatepass")
+    text = "" if segment == EMPTY else _unescaped(segment).decode()
     if encode(text) != segment:
         raise ValueError("not a tilde-encoded segment")
     return text

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from checkpoints.inert import Constructed, Deferred, DeltaSnapshot, Extension, opened
 from checkpoints.messages import Message, ToolCall, message, messages
-from checkpoints.outline import Line, Path, brief, parts, type_name
+from checkpoints.outline import Line, Path, brief, outline, parts, type_name
 from explorer import addresses
 from explorer.wording import count, size
 
@@ -48,6 +48,7 @@ class MessageCard:
     sign: str = ""
     rest: str = ""
     rest_href: str = ""
+    others: tuple[LineView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class ValueView:
     text: str | None = None
     more: str = ""
     more_href: str = ""
-    more_first: bool = field(default=False)
+    more_first: bool = False
 
 
 def value_view(value: Any, address: Address, *, path: Path = (), start: int | None = None) -> ValueView:
@@ -89,10 +90,12 @@ def value_view(value: Any, address: Address, *, path: Path = (), start: int | No
     )
 
 
-def line_views(lines: Iterable[Line], address: Address) -> tuple[LineView, ...]:
-    """Give every line that leaves something out the address of the rest."""
+def line_views(lines: Iterable[Line], address: Address | None) -> tuple[LineView, ...]:
+    """Give every line that leaves something out the address of the rest, where there is one."""
     return tuple(
-        LineView(line, address(path=line.path, start=line.start)) if line.mark == "more" else LineView(line)
+        LineView(line, address(path=line.path, start=line.start))
+        if address and line.mark == "more"
+        else LineView(line)
         for line in lines
     )
 
@@ -116,22 +119,35 @@ def _conversation(value: Any, address: Address, path: Path, start: int | None) -
     return ValueView(
         type="messages",
         extent=f"{len(value):,}",
-        cards=tuple(_item_card(value[i], partial(address, path=(*path, i))) for i in range(first, last)),
+        cards=tuple(_item_card(value[place], address, (*path, place)) for place in range(first, last)),
         more=f"{first:,} earlier" if earlier else f"{len(value) - last:,} more" if later else "",
         more_href=address(path=path, start=0) if earlier else address(path=path, start=last) if later else "",
         more_first=earlier,
     )
 
 
-def _item_card(value: Any, address: Callable[[], str]) -> MessageCard:
+def _item_card(value: Any, address: Address, path: Path) -> MessageCard:
     found = message(value)
     if found is None:
-        return message_card(Message("chat", type_name(opened(value) or value), brief(value, 2_000)))
-    return message_card(found, rest_href=address())
+        return message_card(Message("chat", stored_type(value), brief(value, 2_000)))
+    return message_card(found, fields=partial(_field_address, address, path, value))
 
 
-def message_card(found: Message, *, sign: str = "", rest_href: str = "") -> MessageCard:
-    """Show one message; a long text is cut, `rest_href` leads to all of it."""
+def _field_address(address: Address, base: Path, value: Any, *names: str | int, **rest: Any) -> str:
+    """Return the address of a field of a message, and of a field of that; of what there is of them."""
+    place = base
+    for name in names:
+        found = opened(value)
+        fields = found.payload if isinstance(found, Constructed) else value
+        keys: list[Any] = list(range(len(fields))) if isinstance(fields, list) else list(fields)
+        if name not in keys:
+            return address(path=place)
+        place, value = (*place, keys.index(name)), fields[name]
+    return address(path=(*place, *rest.pop("path", ())), **rest)
+
+
+def message_card(found: Message, *, sign: str = "", fields: Address | None = None) -> MessageCard:
+    """Show one message. What is too long is cut; `fields` addresses what was cut, where that is known."""
     cut = len(found.text) > MESSAGE_TEXT_SHOWN
     return MessageCard(
         role=found.role,
@@ -139,19 +155,32 @@ def message_card(found: Message, *, sign: str = "", rest_href: str = "") -> Mess
         name=found.name or "",
         id=found.id or "",
         text=found.text[:MESSAGE_TEXT_SHOWN],
-        calls=tuple(_call_card(call) for call in found.tool_calls),
+        calls=tuple(_call_card(call, fields, place) for place, call in enumerate(found.tool_calls)),
         parts=tuple(brief(part, 400) for part in found.parts),
         answers=found.tool_call_id or "",
         status=found.status or "",
         usage=_usage(found.usage),
         sign=sign,
         rest=f"{size(len(found.text))} in all" if cut else "",
-        rest_href=rest_href if cut else "",
+        rest_href=fields("content") if cut and fields else "",
+        others=_others(found, fields),
     )
 
 
-def _call_card(call: ToolCall) -> CallCard:
-    lines = tuple(LineView(line) for line in parts(call.args, shown=CALL_LINES_SHOWN) if line.mark != "more")
+def _others(found: Message, fields: Address | None) -> tuple[LineView, ...]:
+    return tuple(
+        view
+        for name, value in found.others.items()
+        for view in line_views(
+            outline(value, label=name, shown=CALL_LINES_SHOWN), partial(fields, name) if fields else None
+        )
+    )
+
+
+def _call_card(call: ToolCall, fields: Address | None, place: int) -> CallCard:
+    """Show a tool call. Arguments that could not be parsed stand in another field of the message."""
+    address = partial(fields, "tool_calls", place, "args") if fields and not call.error else None
+    lines = line_views(parts(call.args, shown=CALL_LINES_SHOWN), address)
     return CallCard(name=call.name, id=call.id or "", error=call.error or "", lines=lines)
 
 

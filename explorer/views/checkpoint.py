@@ -14,8 +14,9 @@ from checkpoints.steps import Step, steps
 from checkpoints.stores import read
 from checkpoints.stores.records import TimelinePage
 from explorer import addresses
-from explorer.changes import Change, changes, is_control, unchanged
+from explorer.changes import Change, changes, is_own, unchanged
 from explorer.forms import TimelineParameters
+from explorer.offload import offload
 from explorer.rendering import screen, wants_fragment
 from explorer.steps import rows, user_metadata
 from explorer.stores import located
@@ -48,7 +49,6 @@ class Channel:
 
     name: str
     size: str
-    note: str
     value: ValueView
 
 
@@ -132,7 +132,8 @@ async def _load(
 ) -> tuple[CheckpointScreen, timeline_screen.TimelineScreen | None]:
     """Read a checkpoint, and unless it is to be shown alone the timeline around it."""
     page = await one(opened, thread, ns, id)
-    shown = _screen(store, thread, ns, page, opened.serde, asked["density"] or "")
+    weight = sum(row.size for row in (*page.checkpoints, *page.parents.values()))
+    shown = await offload(weight, _screen, store, thread, ns, page, opened.serde, asked["density"] or "")
     if alone:
         return shown, None
     return shown, await timeline_screen.load(opened, store, thread, {**asked, "ns": ns}, selected=id)
@@ -157,7 +158,6 @@ def _screen(
     at, row = step.at, step.at.row
     sizes = _sizes(row)
     channels = [_channel(store, at, name, value, sizes) for name, value in at.values.items()]
-    kept = "" if density == "steps" else density
     return CheckpointScreen(
         thread=thread,
         ns=ns,
@@ -174,15 +174,15 @@ def _screen(
         metadata_problem=at.metadata_problem or "",
         parent=at.parent_id or "",
         parent_step=number(step.parent.step) if step.parent else "",
-        parent_href=_parent_href(store, thread, ns, step, kept),
+        parent_href=_parent_href(store, thread, ns, step, density),
         parent_missing=bool(at.parent_id) and step.parent is None,
         next=", ".join(step.next),
         changes=tuple(changes(step)),
         unchanged=", ".join(unchanged(step)),
         tasks=_tasks(store, step),
         writes=sum(len(task.writes) for task in step.ran),
-        channels=tuple(channel for channel in channels if not is_control(channel.name, at)),
-        control=tuple(channel for channel in channels if is_control(channel.name, at)),
+        channels=tuple(channel for channel in channels if not is_own(channel.name, step)),
+        control=tuple(channel for channel in channels if is_own(channel.name, step)),
         deltas=tuple(
             (name, addresses.value(store, thread, at.id, ns=ns, part="delta", channel=name))
             for name in step.deltas
@@ -194,7 +194,7 @@ def _screen(
         snippet=snippet(thread, ns, at.id),
         raw_href=addresses.raw(store, thread, at.id, ns=ns),
         download_href=addresses.raw(store, thread, at.id, ns=ns, download=True),
-        timeline_href=addresses.timeline(store, thread, ns=ns, density=kept),
+        timeline_href=addresses.timeline(store, thread, ns=ns, density=density),
     )
 
 
@@ -205,7 +205,7 @@ def _sizes(row: CheckpointRow) -> Mapping[str, int]:
 
 def _channel(store: str, at: Snapshot, name: str, value: Any, sizes: Mapping[str, int]) -> Channel:
     address = value_address(store, at.row.thread_id, at.id, at.row.checkpoint_ns, channel=name)
-    return Channel(name, size(sizes[name]) if name in sizes else "", "", value_view(value, address))
+    return Channel(name, size(sizes[name]) if name in sizes else "", value_view(value, address))
 
 
 def _parent_href(store: str, thread: str, ns: str, step: Step, density: str) -> str:

@@ -12,10 +12,12 @@ from checkpoints.stores import read
 from checkpoints.typedjson import jsonable
 from explorer import addresses, tilde
 from explorer.forms import RawParameters
+from explorer.offload import offload
 from explorer.rendering import screen
 from explorer.stores import located
 
 if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import CheckpointTuple
 
     from checkpoints.stores import Store
@@ -26,8 +28,7 @@ SHOWN = 200_000
 async def raw(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
     asked = RawParameters.read(request.GET)
     ns = asked["ns"] or ""
-    found = await read(located(store), lambda opened: _tuple(opened, thread, ns, checkpoint_id))
-    text = json.dumps(_document(found), indent=2, ensure_ascii=False)
+    text = await read(located(store), lambda opened: _text(opened, thread, ns, checkpoint_id))
     if asked["download"]:
         return _download(text, thread, checkpoint_id)
     context = {
@@ -42,12 +43,17 @@ async def raw(request: HttpRequest, store: str, thread: str, checkpoint_id: str)
     return screen(request, "raw/page.html", "raw/_raw.html", context)
 
 
-async def _tuple(opened: Store, thread: str, ns: str, id: str) -> CheckpointTuple:
-    config = {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": id}}
-    found = await opened.saver.aget_tuple(config)  # type: ignore[arg-type]
-    if found is None or not id:  # the saver takes an empty id for the newest
-        raise CheckpointNotFound(f"There is no checkpoint {id} here.")
-    return found
+async def _text(opened: Store, thread: str, ns: str, id: str) -> str:
+    row = await opened.checkpoint_row(thread, ns, id)
+    config: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": id}}
+    found = await opened.saver.aget_tuple(config)
+    if found is None:  # deleted since
+        raise CheckpointNotFound("There is no such checkpoint any more.")
+    return await offload(row.size, _dumped, found)
+
+
+def _dumped(found: CheckpointTuple) -> str:
+    return json.dumps(_document(found), indent=2, ensure_ascii=False)
 
 
 def _document(found: CheckpointTuple) -> dict[str, Any]:

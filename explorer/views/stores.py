@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from checkpoints.errors import StoreError
 from checkpoints.stores import Location, read
+from checkpoints.stores.opening import Fingerprint
 from explorer import addresses
 from explorer.rendering import screen
 from explorer.stores import registered
@@ -24,7 +25,7 @@ class StoreLine:
     href: str
     threads: str
     size: str
-    journal: str
+    state: str
     problem: str = ""
     advice: str = ""
 
@@ -53,5 +54,13 @@ async def _line(slug: str, location: Location) -> StoreLine:
         href=addresses.threads(slug),
         threads=("more than " if found.threads_at_least else "") + count(found.threads, "thread"),
         size=size(found.bytes),
-        journal=found.journal_mode,
+        state=_state(location, found.journal_mode),
     )
+
+
+def _state(location: Location, journal_mode: str) -> str:
+    """Say whether an agent has it open, as far as the files beside it tell."""
+    logged = Fingerprint.of(location.path).wal_bytes
+    if logged:
+        return f"in use, {size(logged)} in the log"
+    return "write-ahead log, at rest" if journal_mode == "wal" else "rollback journal"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from checkpoints.steps import steps
 from checkpoints.stores import read
 from explorer import addresses
-from explorer.forms import DENSITIES, TimelineParameters
+from explorer.forms import DEFAULT_DENSITY, DENSITIES, TimelineParameters
 from explorer.namespaces import NamespaceLine, namespace_lines
 from explorer.recall import recall
 from explorer.rendering import screen
@@ -72,15 +72,15 @@ async def load(
         thread, ns, before=asked.get("before") or None, around=selected or None, limit=STEPS_SHOWN + 1
     )
     return _screen(
-        store, thread, ns, asked.get("density") or "steps", namespaces, page, opened.serde, selected
+        store, thread, ns, asked.get("density") or DEFAULT_DENSITY, namespaces, page, opened.serde, selected
     )
 
 
 def _namespace(asked: str | None, namespaces: tuple[NamespaceRow, ...]) -> str:
-    """Return the namespace to show: the one asked for, else the root, else the first that has checkpoints."""
+    """Return the namespace to show: the one asked for, else the root, else the last that has checkpoints."""
     if asked or not namespaces or any(row.checkpoint_ns == "" for row in namespaces):
         return asked or ""
-    return max(namespaces, key=lambda row: row.head_id or "").checkpoint_ns
+    return max(namespaces, key=lambda row: (row.checkpoints > 0, row.checkpoint_ns)).checkpoint_ns
 
 
 def _screen(
@@ -101,10 +101,7 @@ def _screen(
         thread=thread,
         ns=ns,
         density=density,
-        densities=tuple(
-            (name, addresses.timeline(store, thread, ns=ns, density="" if name == "steps" else name))
-            for name in DENSITIES
-        ),
+        densities=tuple((name, addresses.timeline(store, thread, ns=ns, density=name)) for name in DENSITIES),
         namespaces=namespace_lines(store, thread, ns, density, namespaces),
         checkpoints=next((row.checkpoints for row in namespaces if row.checkpoint_ns == ns), 0),
         steps=lines,
@@ -117,6 +114,4 @@ def _screen(
 
 
 def _page_link(store: str, thread: str, ns: str, density: str, before: str | None) -> str:
-    return addresses.timeline(
-        store, thread, ns=ns, before=before, density="" if density == "steps" else density
-    )
+    return addresses.timeline(store, thread, ns=ns, before=before, density=density)

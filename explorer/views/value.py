@@ -13,11 +13,14 @@ from checkpoints.snapshot import PendingWrite, Snapshot
 from checkpoints.stores import read
 from explorer import addresses
 from explorer.forms import ValueParameters
+from explorer.offload import offload
 from explorer.rendering import screen
 from explorer.stores import located
 from explorer.values import ValueView, value_address, value_view
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.http import HttpRequest, HttpResponse
 
     from checkpoints.stores import Store
@@ -37,31 +40,42 @@ class ValueScreen:
 async def value(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
     asked = ValueParameters.read(request.GET)
     asked["part"] = asked["part"] or "values"
-    found = await read(located(store), lambda opened: _find(opened, thread, checkpoint_id, asked))
-    shown = _screen(store, thread, checkpoint_id, asked, found)
+    shown = await read(located(store), lambda opened: _load(opened, store, thread, checkpoint_id, asked))
     context = {"value": shown, "store": store, "thread": thread}
     return screen(request, "value/page.html", "value/_value.html", context)
 
 
-async def _find(opened: Store, thread: str, id: str, asked: dict[str, Any]) -> Any:
+async def _load(opened: Store, store: str, thread: str, id: str, asked: dict[str, Any]) -> ValueScreen:
+    size, whole = await _find(opened, thread, id, asked)
+    return await offload(size, lambda: _screen(store, thread, id, asked, _part(whole(), asked)))
+
+
+async def _find(opened: Store, thread: str, id: str, asked: dict[str, Any]) -> tuple[int, Callable[[], Any]]:
+    """Return the size of the row that holds the value, and what decodes it."""
     if asked["part"] == "writes":
-        whole = await _write(opened, thread, id, asked)
-    elif asked["part"] == "delta":
+        write = await _write(opened, thread, id, asked)
+        return write.row.size, lambda: write.value
+    at = Snapshot(await opened.checkpoint_row(thread, asked["ns"] or "", id), opened.serde)
+    if asked["part"] == "delta":
         config = {"thread_id": thread, "checkpoint_ns": asked["ns"] or "", "checkpoint_id": id}
-        whole = await delta_items(opened.saver, {"configurable": config}, asked["channel"] or "")
-    else:
-        at = Snapshot(await opened.checkpoint_row(thread, asked["ns"] or "", id), opened.serde)
-        whole = at.metadata if asked["part"] == "metadata" else _channel(at.values, asked["channel"] or "")
+        items = await delta_items(opened.saver, {"configurable": config}, asked["channel"] or "")
+        return 0, lambda: items
+    if asked["part"] == "metadata":
+        return 0, lambda: at.metadata
+    return at.row.size, lambda: _channel(at.values, asked["channel"] or "")
+
+
+def _part(whole: Any, asked: dict[str, Any]) -> Any:
     try:
         return at_path(whole.open() if isinstance(whole, Deferred) else whole, _path(asked))
     except LookupError:
         raise _missing() from None
 
 
-async def _write(opened: Store, thread: str, id: str, asked: dict[str, Any]) -> Any:
+async def _write(opened: Store, thread: str, id: str, asked: dict[str, Any]) -> PendingWrite:
     for row in await opened.writes(thread, asked["ns"] or "", id):
         if row.task_id == asked["task"] and row.idx == asked["idx"]:
-            return PendingWrite(row, opened.serde).value
+            return PendingWrite(row, opened.serde)
     raise _missing()
 
 

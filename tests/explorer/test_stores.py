@@ -49,7 +49,7 @@ async def test_stores_show_their_place_threads_size_and_journal(
     first, second = page.find("li.store")
     assert first.one("h2 a")["href"] == "/s/agent-store/threads/"
     facts = [span.text for span in first.find("p.facts span")]
-    assert facts == [f"{len(written.graphs)} threads", facts[1], "journal: wal"]
+    assert facts == [f"{len(written.graphs)} threads", facts[1], "write-ahead log, at rest"]
     assert str(written.path) in first.text
     assert "1 thread " in second.words
 

@@ -15,7 +15,7 @@ from explorer.wording import ago, duration, short, size
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@given(st.text(st.characters()))
+@given(st.text())
 def test_any_text_survives_an_address(text: str) -> None:
     assert tilde.decode(tilde.encode(text)) == text
 
@@ -25,7 +25,7 @@ def test_two_ids_never_share_an_address(one: str, other: str) -> None:
     assert (tilde.encode(one) == tilde.encode(other)) == (one == other)
 
 
-@pytest.mark.parametrize("segment", ["~2", "~zz", "~61", "~FF", "a~", "~2f"])
+@pytest.mark.parametrize("segment", ["~2", "~zz", "~61", "~FF", "a~", "~ED~A0~80", "~2f"])
 def test_an_address_that_no_id_has_is_refused(segment: str) -> None:
     with pytest.raises(ValueError, match=r"tilde|utf-8"):
         tilde.decode(segment)
