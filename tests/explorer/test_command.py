@@ -102,6 +102,13 @@ def test_wrong_options_are_usage_errors(arguments: list[str], capsys: pytest.Cap
     assert "usage: checkpoint-explorer" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("port", ["http", "99999", "-1", "²", ""])
+def test_a_wrong_port_says_what_a_port_is(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([f"--port={port}"])
+    assert "a port is a number from 0 to 65535" in capsys.readouterr().err
+
+
 def test_the_printed_address_admits_a_browser(served: Served) -> None:
     assert served.get("/").status == 403
     assert served.get("/help/", **served.admitted()).status == 200
