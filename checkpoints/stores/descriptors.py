@@ -2,7 +2,9 @@
 
 Closing any descriptor of a file drops all POSIX locks that this process holds on it, those of SQLite's
 connections included; a writer elsewhere would then believe that nobody reads. So a file is opened once,
-read with `pread`, and closed when it has left its path or when nothing refers to it any more.
+read with `pread`, and kept. It is dropped at the next look at any store after it left its path, since
+until it is closed a deleted file keeps its room on the disk; and once more than `KEPT` are. What is dropped
+is closed when no connection refers to it any more.
 """
 
 from __future__ import annotations
@@ -20,12 +22,19 @@ class Descriptor:
     """A file open for reading."""
 
     def __init__(self, path: str) -> None:
-        self.fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self.fd = os.open(path, os.O_RDONLY)
         self.status = os.fstat(self.fd)
 
     def __del__(self) -> None:
         if hasattr(self, "fd"):
             os.close(self.fd)
+
+    def is_at(self, path: str) -> bool:
+        """Tell whether this is the file at the path."""
+        try:
+            return os.path.samestat(self.status, os.stat(path))
+        except OSError:
+            return False
 
     def read(self, size: int, offset: int) -> bytes:
         """Read up to `size` bytes from `offset`, without moving a position."""
@@ -34,11 +43,16 @@ class Descriptor:
 
 def hold(path: str) -> Descriptor:
     """Return the kept descriptor on the file at this path. Keep a reference while a connection is open."""
+    drop_gone()
     with _lock:
-        kept = _kept.pop(path, None)
-        if kept is None or not os.path.samestat(kept.status, os.stat(path)):
-            kept = Descriptor(path)
-        _kept[path] = kept
+        kept = _kept[path] = _kept.pop(path, None) or Descriptor(path)
         if len(_kept) > KEPT:
             del _kept[next(iter(_kept))]
         return kept
+
+
+def drop_gone() -> None:
+    """Drop the descriptors of files that are no longer at their path."""
+    with _lock:
+        for path in [path for path, kept in _kept.items() if not kept.is_at(path)]:
+            del _kept[path]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from checkpoints.errors import NotADatabase, StoreIsDirectory, StoreMissing, StoreUnreadable
-from checkpoints.stores.descriptors import Descriptor, hold
+from checkpoints.stores.descriptors import Descriptor, drop_gone, hold
 
 MAGIC = b"SQLite format 3\x00"
 WRITE_VERSION, READ_VERSION = 18, 19
@@ -98,6 +98,7 @@ def _require_file(path: str) -> None:
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):
+        drop_gone()
         raise StoreMissing(f"There is no file {name}.") from None
     except OSError as error:
         raise StoreUnreadable(f"{name} cannot be read: {error.strerror}.") from None

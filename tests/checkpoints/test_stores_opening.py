@@ -204,3 +204,19 @@ async def test_a_fingerprint_of_a_link_sees_the_log_of_its_target(store: Path, t
         before = Fingerprint.of(str(link))
         running.call("second")
         assert Fingerprint.of(str(link)) != before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_a_deleted_store_gives_its_disk_space_back(store: Path) -> None:
+    assert await ask(store, browse) == 2
+    assert str(store) in open_files(), "the control: it is kept open"
+    os.unlink(store)
+    with pytest.raises(errors.StoreMissing):
+        await ask(store, browse)
+    assert not [path for path in open_files() if path.startswith(str(store))]
+
+
+def open_files() -> set[str]:
+    """Return what this process has open; the path of a deleted file ends with " (deleted)"."""
+    folder = "/proc/self/fd"
+    return {os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder) if os.path.lexists(f"{folder}/{fd}")}
