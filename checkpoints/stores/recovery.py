@@ -23,17 +23,16 @@ CHUNK = 1 << 20
 SPARE = 64 << 20  # bytes of the disk that a copy leaves free
 
 _copies: dict[str, tuple[Fingerprint, str]] = {}
-_lock = threading.Lock()
+_locks: dict[str, threading.Lock] = {}  # by path: a long copy of one store keeps no other waiting
 
 
 def recovered(opening: Opening) -> Opening:
     """Return an opening of a recovered copy, good while the original does not change."""
-    with _lock:
+    with _locks.setdefault(opening.path, threading.Lock()):
         current = Fingerprint.of(opening.path)
         copied, copy = _copies.get(opening.path, (None, ""))
-        if copied != current:
-            if copied:
-                shutil.rmtree(os.path.dirname(copy), ignore_errors=True)
+        if copied != current or not os.path.exists(copy):  # the temporary folder may have been tidied
+            _remove(opening.path)
             copy = _copy(opening.path, current)
             _copies[opening.path] = current, copy
     return replace(opening, fingerprint=current, copy=copy)
@@ -41,8 +40,14 @@ def recovered(opening: Opening) -> Opening:
 
 def _copy(path: str, fingerprint: Fingerprint) -> str:
     folder = tempfile.mkdtemp(prefix="checkpoint-store-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    copy = os.path.join(folder, "store.sqlite")
+    try:
+        return _recover(path, fingerprint, os.path.join(folder, "store.sqlite"))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _recover(path: str, fingerprint: Fingerprint, copy: str) -> str:
     for suffix in ("", "-wal", "-journal"):
         if os.path.exists(path + suffix):
             _copy_file(path + suffix, copy + suffix)
@@ -62,3 +67,15 @@ def _copy_file(source: str, target: str) -> None:
         offset = 0
         while chunk := held.read(CHUNK, offset):
             offset += file.write(chunk)
+
+
+def _remove(path: str) -> None:
+    if path in _copies:
+        _, copy = _copies.pop(path)
+        shutil.rmtree(os.path.dirname(copy), ignore_errors=True)
+
+
+@atexit.register
+def _remove_all() -> None:
+    for path in list(_copies):
+        _remove(path)
