@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +106,11 @@ class Overview:
     """What a store is, in numbers. `threads` is exact, or a lower bound with `threads_at_least`."""
 
     name: str
-    kind: str
     location: str
     bytes: int
     journal_mode: str
     threads: int
     threads_at_least: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,17 +57,11 @@ class SqliteStore:
         count, more = await self._run(count_threads(self._schema, COUNT_SECONDS))
         return Overview(
             name=self.location.name,
-            kind="sqlite",
             location=self.location.text,
             bytes=Fingerprint.of(self._opening.path).bytes,
             journal_mode=self._opening.journal_mode,
             threads=count,
             threads_at_least=more,
-            extra={
-                "writes_table": self._schema.writes,
-                "task_path": self._schema.task_path,
-                "recovered_copy": self._opening.copy is not None,
-            },
         )
 
     async def threads(

@@ -59,4 +59,4 @@ class Store(Protocol):
         """Read the writes on one checkpoint in the saver's order."""
 
     async def change_probe(self) -> int:
-        """Return a number that is another one when rows were written."""
+        """Return a number that is another one when rows were written: one seek per table, for live views."""

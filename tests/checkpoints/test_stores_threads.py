@@ -141,6 +141,6 @@ async def test_the_probe_changes_with_every_write(tmp_path: Path) -> None:
 async def test_the_overview_counts(tmp_path: Path) -> None:
     path = write(tmp_path / "x.sqlite", ["a", "b"])
     overview = await ask(path, lambda store: store.overview())
-    assert (overview.name, overview.kind, overview.journal_mode) == ("x.sqlite", "sqlite", "wal")
+    assert (overview.name, overview.journal_mode) == ("x.sqlite", "wal")
     assert (overview.threads, overview.threads_at_least) == (2, False)
     assert overview.bytes == path.stat().st_size
