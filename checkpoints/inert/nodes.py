@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeAlias
+
+Raw: TypeAlias = bytes | str | None
+"""A row's value as the database holds it: None where that is NULL, text where it is text."""
 
 
 class Kind(IntEnum):
@@ -77,5 +80,5 @@ class Rotten:
     """
 
     type: str | None
-    raw: bytes | str | None
+    raw: Raw
     reason: str

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from checkpoints.errors import KeyUnusable
 from checkpoints.inert import jsontext, msgpack, packing
 from checkpoints.inert.aes import Cipher
 from checkpoints.inert.budget import DEFAULT, Budget, OverBudget
 from checkpoints.inert.msgpack import Deferred
-from checkpoints.inert.nodes import Encrypted, Rotten
+from checkpoints.inert.nodes import Encrypted, Raw, Rotten
 from checkpoints.inert.pickled import Pickled
 from checkpoints.inert.scanner import Scanner, is_container
 from checkpoints.inert.stored import StoredDict, StoredList, stored
@@ -52,7 +52,7 @@ class InertSerializer:
         """Whether there is a key, and pycryptodome to use it with."""
         return self._cipher is not None
 
-    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+    def loads_typed(self, data: tuple[str | None, Raw]) -> Any:
         """Decode a row. Never raises for what is stored: what cannot be read is `Rotten`, in its place."""
         type_, raw = data
         try:
@@ -63,23 +63,24 @@ class InertSerializer:
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         """Encode a value. Raises TypeError for objects that did not come from a row."""
         type_ = _type_of(obj)
-        if self._key is not None and not isinstance(obj, Rotten | Encrypted) and "+" not in type_:
+        if self._key is not None and not isinstance(obj, Rotten | Encrypted) and type_ and "+" not in type_:
             type_ += f"+{Cipher.name}"
-        return type_, self.dumps_as(type_, obj)
+        # The protocol knows no NULL and no text, but a row that holds them must go back as it was.
+        return cast("tuple[str, bytes]", (type_, self.dumps_as(type_, obj)))
 
-    def dumps_as(self, type_: str, value: Any) -> bytes:
+    def dumps_as(self, type_: str | None, value: Any) -> Raw:
         """Encode a value in a row's own format, its cipher included. Raises TypeError."""
         if isinstance(value, Rotten | Encrypted):
             return _verbatim(type_, value)
         if isinstance(value, StoredDict | StoredList) and value.type == type_ and self._is_unchanged(value):
-            return value.raw  # type: ignore[return-value]  # text where the database holds text
-        format_, _, cipher = type_.partition("+")
+            return value.raw
+        format_, _, cipher = (type_ or "").partition("+")
         if format_ not in _ENCODERS:
             raise TypeError(f"No row is written with the type {type_!r}.")
         plain = _ENCODERS[format_](value)
         return self._encrypt(cipher, plain) if cipher else plain
 
-    def loads_metadata(self, raw: bytes | str | None) -> dict[str, Any] | Rotten:
+    def loads_metadata(self, raw: Raw) -> dict[str, Any] | Rotten:
         """Decode a checkpoint's metadata. NULL is an empty dict, anything but a JSON object `Rotten`."""
         if raw is None:
             return {}
@@ -89,7 +90,7 @@ class InertSerializer:
             return Rotten("json", raw, str(error))
         return value if isinstance(value, dict) else Rotten("json", raw, "it is no JSON object")
 
-    def _loaded(self, type_: str, raw: bytes) -> Any:
+    def _loaded(self, type_: str | None, raw: Raw) -> Any:
         if not isinstance(type_, str) or raw is None:
             raise ValueError("the row is NULL")
         if isinstance(raw, str):
@@ -125,7 +126,7 @@ class InertSerializer:
     def _is_unchanged(self, value: StoredDict | StoredList) -> bool:
         fingerprint = jsontext.fingerprint if value.type.startswith("json") else packing.fingerprint
         try:
-            return fingerprint(self.loads_typed((value.type, value.raw))) == fingerprint(value)  # type: ignore[arg-type]
+            return fingerprint(self.loads_typed((value.type, value.raw))) == fingerprint(value)
         except TypeError:
             return False
 
@@ -154,15 +155,15 @@ def _unpacked(data: bytes, budget: Budget) -> Any:
     return Deferred("msgpack", data)
 
 
-def _type_of(value: Any) -> str:
-    """Return the type under which a value is stored, as LangGraph chooses it."""
+def _type_of(value: Any) -> str | None:
+    """Return the type under which a value is stored, as LangGraph chooses it; a rotten one's own, or NULL."""
     match value:
         case None:
             return "null"
         case Encrypted():
             return f"{value.type}+{value.cipher}"
         case StoredDict() | StoredList() | Rotten() | Deferred():
-            return value.type  # type: ignore[return-value]  # None where the database holds NULL
+            return value.type
         case Pickled():
             return "pickle"
         case bytes():
@@ -172,10 +173,10 @@ def _type_of(value: Any) -> str:
     return "msgpack"
 
 
-def _verbatim(type_: str, value: Rotten | Encrypted) -> bytes:
+def _verbatim(type_: str | None, value: Rotten | Encrypted) -> Raw:
     if type_ != _type_of(value):
         raise TypeError(f"What cannot be read cannot be written as {type_!r}.")
-    return value.raw  # type: ignore[return-value]  # NULL or text where the database holds that
+    return value.raw
 
 
 def _null(value: Any) -> bytes:

@@ -15,7 +15,7 @@ import threading
 KEPT = 128
 
 _kept: dict[str, Descriptor] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 class Descriptor:
@@ -43,9 +43,10 @@ class Descriptor:
 
 def hold(path: str) -> Descriptor:
     """Return the kept descriptor on the file at this path. Keep a reference while a connection is open."""
-    drop_gone()
     with _lock:
-        kept = _kept[path] = _kept.pop(path, None) or Descriptor(path)
+        drop_gone()
+        kept = _kept.pop(path) if path in _kept else Descriptor(path)
+        _kept[path] = kept
         if len(_kept) > KEPT:
             del _kept[next(iter(_kept))]
         return kept
