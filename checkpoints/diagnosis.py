@@ -26,8 +26,8 @@ class Table:
 class Diagnosis:
     """What is known of a store.
 
-    `problems` are sentences, none when every row can be read. `threads` and `namespaces` are None where a
-    damaged index cannot be counted. Sizes are bytes.
+    `problems` are sentences, none when every row can be read. `threads` and `namespaces` are None where they
+    could not be counted; a problem says why. Sizes are bytes.
     """
 
     name: str

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from checkpoints.diagnosis import Diagnosis, Table
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # How long one connection reads: meanwhile the agent cannot shorten its WAL, or without a WAL cannot write.
 HOLD_SECONDS: Final = 0.25
+ATTEMPTS: Final = 3
 ROW_SECONDS: Final = 2.0
 TOO_DEEP: Final = "too deep"
 TYPES: Final = frozenset({"msgpack", "json", "null", "bytes", "bytearray", "pickle"})
@@ -43,26 +44,39 @@ SELECT thread_id, checkpoint_ns FROM checkpoints WHERE (thread_id, checkpoint_ns
 GROUP BY thread_id, checkpoint_ns ORDER BY thread_id, checkpoint_ns
 """
 ROWS: Final = """
-SELECT rowid, type, ifnull(length({value}), 0),
+SELECT {key}, type, ifnull(length({value}), 0),
        CASE WHEN length({value}) <= {most} THEN CAST({value} AS BLOB) END, {metadata}
-FROM {table} WHERE rowid > ?1 ORDER BY rowid
+FROM {table} WHERE ({key}) > ({start}) ORDER BY {key}
 """
+# What rows are walked by, and what is before the first of them; without rowids the primary key.
+ROWID: Final = ("rowid",), (-(2**63),)
+KEYS: Final[dict[str, tuple[tuple[str, ...], tuple[Any, ...]]]] = {
+    "checkpoints": (("thread_id", "checkpoint_ns", "checkpoint_id", "'row'"), ("", "", "", "")),
+    "writes": (("thread_id", "checkpoint_ns", "checkpoint_id", "task_id", "idx"), ("", "", "", "", -(2**63))),
+}
 METADATA: Final = "CASE WHEN length(metadata) <= {most} THEN metadata END"
 
 
 def diagnose(location: Location, serde: InertSerializer | None = None) -> Diagnosis:
-    """Read a whole store, row by row. Raises StoreError where it cannot be opened.
+    """Read a whole store, row by row. Raises StoreError where it cannot be opened or keeps changing.
 
     Nothing is kept but counts, so a store of any size takes the memory of its largest row.
     """
     serde = serde or InertSerializer.from_environment()
+    for _ in range(ATTEMPTS - 1):
+        with suppress(StoreBusy):
+            return _diagnosed(location, serde)
+    return _diagnosed(location, serde)
+
+
+def _diagnosed(location: Location, serde: InertSerializer) -> Diagnosis:
     with named(location.name):
         conn, opening, schema = connect(location)
         conn.close()
     names = ("checkpoints", "writes") if schema.writes else ("checkpoints",)
-    examinations = [_Examination(name, serde) for name in names]
+    examinations = [_Examination(name, schema, serde) for name in names]
     ended = [problem for each in examinations if (problem := each.run(location))]
-    threads, namespaces = _count(location)
+    threads, namespaces, uncounted = _count(location)
     return Diagnosis(
         name=location.name,
         era=_era(schema, examinations[0]),
@@ -72,15 +86,16 @@ def diagnose(location: Location, serde: InertSerializer | None = None) -> Diagno
         threads=threads,
         namespaces=namespaces,
         tables=tuple(each.table() for each in examinations),
-        problems=(*ended, *(problem for each in examinations for problem in each.problems())),
+        problems=(*ended, *uncounted, *(problem for each in examinations for problem in each.problems())),
     )
 
 
 class _Examination:
     """Counts the rows of one table."""
 
-    def __init__(self, name: str, serde: InertSerializer) -> None:
+    def __init__(self, name: str, schema: Schema, serde: InertSerializer) -> None:
         self.name = name
+        self._key, self._start = ROWID if schema.rowid else KEYS[name]
         self.javascript = False
         self._serde = serde
         self._rows = self._bytes = self._largest = 0
@@ -89,17 +104,29 @@ class _Examination:
         self._rotten: Counter[str] = Counter()
 
     def run(self, location: Location) -> str | None:
-        """Look at every row. Return the problem of the file that ended the look early, if one did."""
-        column = "checkpoint" if self.name == "checkpoints" else "value"
-        most = self._serde.budget.bytes
-        metadata = METADATA.format(most=most) if self.name == "checkpoints" else "NULL"
-        sql = ROWS.format(table=self.name, value=column, most=most, metadata=metadata)
+        """Look at every row. Return the problem of the file that ended the look early, if one did.
+
+        Raises StoreBusy: what was seen of a file that is changing means nothing.
+        """
         try:
-            for _, *row in _walk(location, sql, (-(2**63),)):
-                self._look(*row)
+            for row in _walk(location, self._sql(), self._start):
+                self._look(*row[len(self._key) :])
+        except StoreBusy:
+            raise
         except StoreError as error:
             return f"Not all of {self.name} was read: {error.sentence}"
         return None
+
+    def _sql(self) -> str:
+        checkpoints, most = self.name == "checkpoints", self._serde.budget.bytes
+        return ROWS.format(
+            table=self.name,
+            key=", ".join(self._key),
+            start=", ".join("?" * len(self._key)),
+            value="checkpoint" if checkpoints else "value",
+            most=most,
+            metadata=METADATA.format(most=most) if checkpoints else "NULL",
+        )
 
     def table(self) -> Table:
         return Table(
@@ -129,8 +156,7 @@ class _Examination:
         if value is None and size:
             self._closed["too large"] += 1
             return
-        loaded = self._serde.loads_typed((type, value))  # type: ignore[arg-type]  # NULL is rotten
-        match loaded:
+        match loaded := self._serde.loads_typed((type, value)):
             case Encrypted():
                 self._closed["encrypted"] += 1
             case Pickled():
@@ -166,18 +192,21 @@ def _walk(location: Location, sql: str, key: tuple[Any, ...]) -> Iterator[tuple[
             raise StoreBusy(f"{location.name} changed while it was read.")
 
 
-def _count(location: Location) -> tuple[int, int] | tuple[None, None]:
-    """Count threads and namespaces. A walk may yield one twice where it changes its connection."""
+def _count(location: Location) -> tuple[int | None, int | None, tuple[str, ...]]:
+    """Count threads and namespaces, or say why not. Raises StoreBusy."""
     threads = namespaces = 0
     last: tuple[Any, ...] = (None, None)
     try:
         for row in _walk(location, NAMESPACES, ("", "")):
+            # A walk may yield one twice where it changes its connection.
             threads += row[0] != last[0]
             namespaces += row != last
             last = row
-    except StoreError:
-        return None, None
-    return threads, namespaces
+    except StoreBusy:
+        raise
+    except StoreError as error:
+        return None, None, (f"Threads and namespaces were not counted: {error.sentence}",)
+    return threads, namespaces, ()
 
 
 def _damage(value: Any) -> str | None:

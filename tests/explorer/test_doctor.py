@@ -6,7 +6,7 @@ import json
 import sqlite3
 from contextlib import closing
 from shutil import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
@@ -15,6 +15,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from checkpoints import doctor
 from checkpoints.doctor import diagnose
+from checkpoints.errors import StoreBusy
 from checkpoints.inert import InertSerializer
 from checkpoints.stores import Location
 from explorer.command import main
@@ -115,6 +116,47 @@ def test_encrypted_and_pickled_rows_are_told_and_not_opened(tmp_path: Path) -> N
     assert found.tables[1].closed["pickled"] == 1
     opened = diagnose(Location.parse(str(path)), InertSerializer(KEY))
     assert (opened.ok, opened.tables[0].closed) == (True, {})
+
+
+@pytest.mark.parametrize("hold", [0.0, 60.0])
+def test_a_store_without_rowids_is_read_whole(
+    store: Path, monkeypatch: pytest.MonkeyPatch, hold: float
+) -> None:
+    with closing(sqlite3.connect(store)) as conn:
+        tables = conn.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
+    expected = _diagnosis(store)
+    for name, sql in tables:
+        _change(store, f"ALTER TABLE {name} RENAME TO plain", f"{sql} WITHOUT ROWID")
+        _change(store, f"INSERT INTO {name} SELECT * FROM plain", "DROP TABLE plain")
+    monkeypatch.setattr(doctor, "HOLD_SECONDS", hold)
+    found = _diagnosis(store)
+    assert (found.tables, found.problems) == (expected.tables, ())
+    assert (found.threads, found.namespaces) == (expected.threads, expected.namespaces)
+
+
+class Interrupting(InertSerializer):
+    """Lets an agent write to the store while it is read, so many times."""
+
+    def __init__(self, path: Path, times: int) -> None:
+        super().__init__()
+        self.path, self.times = path, times
+
+    def loads_metadata(self, raw: bytes | str | None) -> Any:
+        if self.times:
+            self.times -= 1
+            _change(self.path, "UPDATE checkpoints SET metadata = metadata || ' ' WHERE rowid = 1")
+        return super().loads_metadata(raw)
+
+
+def test_a_store_that_changes_meanwhile_is_read_again(store: Path) -> None:
+    found = diagnose(Location.parse(str(store)), Interrupting(store, 1))
+    assert found == _diagnosis(store)
+    assert found.ok
+
+
+def test_a_store_that_changes_all_the_time_is_busy_and_not_damaged(store: Path) -> None:
+    with pytest.raises(StoreBusy, match="changed while it was read"):
+        diagnose(Location.parse(str(store)), Interrupting(store, 1_000))
 
 
 def test_the_columns_and_rows_tell_the_era(store: Path) -> None:
