@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
+from checkpoints.errors import ReadTimeout
 from checkpoints.inert import DeltaSnapshot, Extension
 
 if TYPE_CHECKING:
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
 ANCESTORS = 1_000
+SECONDS = 5
 
 
 async def delta_items(saver: BaseCheckpointSaver[Any], config: RunnableConfig, channel: str) -> list[Any]:
@@ -18,6 +21,7 @@ async def delta_items(saver: BaseCheckpointSaver[Any], config: RunnableConfig, c
 
     At most `ANCESTORS` are visited; parent links may loop. The reducer itself belongs to the graph.
     """
+    deadline = time.monotonic() + SECONDS
     at = await saver.aget_tuple(config)
     seen: set[str] = set()
     found: list[Any] = []
@@ -25,6 +29,8 @@ async def delta_items(saver: BaseCheckpointSaver[Any], config: RunnableConfig, c
         id = at.parent_config["configurable"]["checkpoint_id"]
         if id in seen:
             break
+        if time.monotonic() > deadline:
+            raise ReadTimeout(f"The ancestors were read for more than {SECONDS} seconds.")
         seen.add(id)
         at = await saver.aget_tuple(at.parent_config)
         if at is None or not isinstance(at.checkpoint, dict):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from checkpoints.inert import Encrypted, Pickled, Rotten
+from checkpoints.outline import brief
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,4 +155,9 @@ def id_time(checkpoint_id: str) -> datetime | None:
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else NOTHING
+    """Return a mapping by text; keys that are none, which LangGraph never writes, by what they look like."""
+    if not isinstance(value, dict):
+        return NOTHING
+    if all(type(key) is str for key in value):
+        return value
+    return {key if isinstance(key, str) else brief(key): item for key, item in value.items()}

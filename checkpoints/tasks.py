@@ -22,8 +22,8 @@ RESERVED_NODES = frozenset({"__input__", INTERRUPT})
 NULL_TASK = "00000000-0000-0000-0000-000000000000"
 
 PULL = re.compile(r"~__pregel_pull, (?P<node>.*)", re.DOTALL)
-PUSH = re.compile(r"~__pregel_push, (?P<index>\d+), \d+")
-CALL = re.compile(r"~__pregel_push, ~__pregel_pull, (?P<node>.*), (?P<index>\d+), \d+", re.DOTALL)
+PUSH = re.compile(r"~__pregel_push, (?P<index>\d{1,18}), \d+")
+CALL = re.compile(r"~__pregel_push, ~__pregel_pull, (?P<node>.*), (?P<index>\d{1,18}), \d+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

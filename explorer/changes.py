@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from checkpoints.channels import START, is_control
 from checkpoints.difference import ChannelChange, changed_channels, channel_change
+from explorer.bounds import CHANGES, first
 from explorer.values import MessageCard, message_card, stored_type
 from explorer.wording import count
 
@@ -27,12 +28,12 @@ class Change:
 
 
 def changes(step: Step) -> list[Change]:
-    """Describe what changed in the state against the parent; for an input, the input itself."""
+    """Describe what changed in the state against the parent, `CHANGES` at most; for an input, the input."""
     before = step.parent.values if step.parent else {}
     names = [name for name in changed_channels(before, step.at.values) if not is_own(name, step)]
     if step.at.source == "input" and START in step.at.values:
         names.insert(0, START)
-    stored = [_change(channel_change(name, before, step.at.values)) for name in names]
+    stored = [_change(channel_change(name, before, step.at.values)) for name in first(names, CHANGES)[0]]
     return stored + [_delta_change(name, writes) for name, writes in step.deltas.items() if writes]
 
 

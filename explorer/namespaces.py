@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from explorer import addresses
+from explorer.bounds import NAMESPACES, first
 from explorer.wording import short
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def namespace_lines(
             href=addresses.timeline(store, thread, ns=row.checkpoint_ns, density=density),
             current=row.checkpoint_ns == current,
         )
-        for row in ordered
+        for row in first(ordered, NAMESPACES)[0]
     )
 
 

@@ -77,6 +77,12 @@ CONTENT_SECURITY_POLICY = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "handlers": {"stderr": {"class": "logging.StreamHandler"}},
-    "loggers": {"django": {"handlers": ["stderr"], "level": "ERROR", "propagate": False}},
+    "filters": {"own": {"()": "explorer.logs.OwnErrors"}},
+    "formatters": {"frames": {"()": "explorer.logs.Frames"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "filters": ["own"], "formatter": "frames"}},
+    "loggers": {
+        "django": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
+        # A refused request is nobody's failure; Django would print its address.
+        "django.security": {"handlers": [], "propagate": False},
+    },
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from checkpoints.outline import brief
 from checkpoints.snapshot import id_time
 from explorer import addresses
+from explorer.bounds import METADATA, TASKS, first
 from explorer.rows import joined
 from explorer.summary import summary, title
 from explorer.tasks import next_text, task_line
@@ -100,22 +101,26 @@ def _metadata(
     return joined("components/chip.html", ())
 
 
-def _tasks(ran: Iterable[Task]) -> SafeString:
+def _tasks(ran: Sequence[Task]) -> SafeString:
     """Render each task with all that it wrote."""
-    return joined(
-        "timeline/_task.html",
-        ({"node": task_line(task).node, "id": task.id, "writes": _writes(task)} for task in ran),
-    )
+    shown, beyond = first(ran, TASKS)
+    tasks = [{"node": task_line(task).node, "id": task.id, "writes": _writes(task)} for task in shown]
+    more = [{"node": f"{beyond:,} more tasks", "id": "", "writes": ""}] if beyond else []
+    return joined("timeline/_task.html", (*tasks, *more))
 
 
 def _writes(task: Task) -> str:
-    return ", ".join(f"{write.row.idx} {write.channel}" for write in task.writes).replace("-", "−")
+    shown, beyond = first(task.writes, TASKS)
+    texts = [f"{number(write.row.idx)} {write.channel}" for write in shown]
+    return ", ".join((*texts, *([f"{beyond:,} more"] if beyond else [])))
 
 
 def _loud(ran: Iterable[Task]) -> SafeString:
     """Render what failed and what was asked."""
-    lines = (task_line(task) for task in ran if task.failed or task.interrupts)
-    return joined("timeline/_loud.html", ({"state": line.state, "text": _loud_text(line)} for line in lines))
+    loud, beyond = first([task for task in ran if task.failed or task.interrupts], TASKS)
+    lines = [{"state": line.state, "text": _loud_text(line)} for line in map(task_line, loud)]
+    more = [{"state": "waiting", "text": f"{beyond:,} more asked or failed"}] if beyond else []
+    return joined("timeline/_loud.html", (*lines, *more))
 
 
 def _loud_text(line: TaskLine) -> str:
@@ -169,5 +174,12 @@ def _mark(text: str, tone: str, title: str) -> Mapping[str, str]:
 
 def user_metadata(step: Step) -> tuple[tuple[str, str], ...]:
     """Return the application's own metadata in words."""
-    own = step.own_metadata.items()
-    return tuple((key, value if isinstance(value, str) else brief(value, 80)) for key, value in own)
+    own, beyond = first(step.own_metadata.items(), METADATA)
+    words = tuple(
+        (key, _clipped(value) if isinstance(value, str) else brief(value, 80)) for key, value in own
+    )
+    return (*words, (f"{beyond:,} more", "")) if beyond else words
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= 400 else f"{text[:400]}…"

@@ -8,6 +8,7 @@ from checkpoints.channels import START
 from checkpoints.messages import Message, message
 from checkpoints.outline import brief
 from checkpoints.preview import preview
+from explorer.bounds import CHANNELS, first
 from explorer.changes import is_own
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ def summary(step: Step) -> str:
         return preview(at, None) or brief(at.values[START], 160)
     before = step.parent.values if step.parent else {}
     deltas = step.deltas
-    texts = [_change(name, before.get(name), at.values.get(name), deltas) for name in _changed(step)]
-    more = [f"{len(texts) - CHIPS_SHOWN} more"] if len(texts) > CHIPS_SHOWN else []
-    return " · ".join((*texts[:CHIPS_SHOWN], *more, *_last_words(step, deltas)))
+    names, beyond = first(_changed(step), CHIPS_SHOWN)
+    texts = [_change(name, before.get(name), at.values.get(name), deltas) for name in names]
+    more = [f"{beyond:,} more"] if beyond else []
+    return " · ".join((*texts, *more, *_last_words(step, deltas)))
 
 
 def _changed(step: Step) -> list[str]:
@@ -61,7 +63,7 @@ def _change(name: str, before: Any, after: Any, deltas: Mapping[str, list[Any]])
 
 def _last_words(step: Step, deltas: Mapping[str, list[Any]]) -> Iterable[str]:
     """Yield what the newest message says or calls."""
-    for name in _changed(step):
+    for name in first(_changed(step), CHANNELS)[0]:
         newest = _newest_message(deltas.get(name) or step.at.values.get(name))
         if newest is None:
             continue

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from checkpoints.channels import is_control
 from checkpoints.outline import brief
+from explorer.bounds import TASKS, first
 from explorer.wording import short
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def pending_card(head: Step) -> Pending | None:
     return Pending(
         title=", ".join(counted(head.next)) or "unknown",
         state=_pending_state(unfinished),
-        tasks=tuple(task_line(task) for task in head.ran),
+        tasks=tuple(task_line(task) for task in first(head.ran, TASKS)[0]),
     )
 
 
@@ -64,25 +65,30 @@ def task_line(task: Task) -> TaskLine:
         id=task.id,
         node=task.node or ("resume" if task.resumes else f"task {short(task.id)}"),
         state=task.state,
-        channels=", ".join(dict.fromkeys(named)),
-        questions=tuple(_question(asked.value) for asked in task.interrupts),
+        channels=_listed(list(dict.fromkeys(named))),
+        questions=tuple(_question(asked.value) for asked in first(task.interrupts, TASKS)[0]),
         error=_error_text(task.error) if task.failed else "",
         resumes=task.resumes,
     )
+
+
+def _listed(names: list[str]) -> str:
+    shown, beyond = first(names, TASKS)
+    return ", ".join((*shown, *([f"{beyond:,} more"] if beyond else [])))
 
 
 def _question(value: Any) -> str:
     """Return what was asked, with the words first where the value has words for it."""
     match value:
         case str():
-            return value
+            return value[:2_000]
         case {"question": str() as question, **others}:
             return f"{question}  {brief(others, 300)}" if others else question
     return brief(value, 400)
 
 
 def _error_text(error: Any) -> str:
-    return error if isinstance(error, str) else brief(error, 2_000)
+    return error[:20_000] if isinstance(error, str) else brief(error, 2_000)
 
 
 def next_text(step: Step) -> str:
@@ -101,4 +107,6 @@ def next_text(step: Step) -> str:
 
 def counted(names: Iterable[str]) -> Iterable[str]:
     """Name each once, with how often it is there."""
-    return (name if times == 1 else f"{times} × {name}" for name, times in Counter(names).items())
+    counts, beyond = first(Counter(names).items(), TASKS)
+    named = [name if times == 1 else f"{times} × {name}" for name, times in counts]
+    return [*named, *([f"{beyond:,} more"] if beyond else [])]

@@ -11,6 +11,7 @@ from checkpoints.inert import Constructed, Deferred, DeltaSnapshot, Extension, o
 from checkpoints.messages import Message, ToolCall, message, messages
 from checkpoints.outline import Line, Path, brief, outline, parts, type_name
 from explorer import addresses
+from explorer.bounds import CALLS, first
 from explorer.wording import count, size
 
 MESSAGES_SHOWN = 20
@@ -155,8 +156,10 @@ def message_card(found: Message, *, sign: str = "", fields: Address | None = Non
         name=found.name or "",
         id=found.id or "",
         text=found.text[:MESSAGE_TEXT_SHOWN],
-        calls=tuple(_call_card(call, fields, place) for place, call in enumerate(found.tool_calls)),
-        parts=tuple(brief(part, 400) for part in found.parts),
+        calls=tuple(
+            _call_card(call, fields, place) for place, call in enumerate(first(found.tool_calls, CALLS)[0])
+        ),
+        parts=tuple(brief(part, 400) for part in first(found.parts, CALLS)[0]),
         answers=found.tool_call_id or "",
         status=found.status or "",
         usage=_usage(found.usage),

@@ -56,6 +56,8 @@ def _welcome(request: HttpRequest, token: str) -> HttpResponseRedirect:
     query = request.GET.copy()
     del query["token"]
     path = escape_leading_slashes(request.get_full_path().partition("?")[0])
+    if not path.startswith("/"):  # a request target in absolute form
+        path = "/"
     response = HttpResponseRedirect(f"{path}?{query.urlencode()}" if query else path)
     response.set_cookie(_cookie(request), _proof(token), httponly=True, samesite="Lax")
     return response

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from checkpoints.errors import CheckpointNotFound
 from checkpoints.inert import channel_spans
-from checkpoints.outline import parts
+from checkpoints.outline import brief, parts
 from checkpoints.steps import Step, steps
 from checkpoints.stores import read
 from checkpoints.stores.records import TimelinePage
 from explorer import addresses
+from explorer.bounds import CHANNELS, VERSIONS, WRITES, first
 from explorer.changes import Change, changes, is_own, unchanged
 from explorer.forms import TimelineParameters
 from explorer.offload import offload
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from checkpoints.stores.records import CheckpointRow
 
 
+PATH_SHOWN = 300
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """One channel of the state."""
@@ -69,6 +73,7 @@ class TaskWrites:
     task: TaskLine
     path: str
     writes: tuple[Write, ...]
+    beyond: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,7 @@ class CheckpointScreen:
     writes: int
     channels: tuple[Channel, ...]
     control: tuple[Channel, ...]
+    more_channels: int
     deltas: tuple[tuple[str, str], ...]
     user_metadata: tuple[tuple[str, str], ...]
     metadata: tuple[LineView, ...]
@@ -157,7 +163,8 @@ def _screen(
     step = steps(page, serde)[0]
     at, row = step.at, step.at.row
     sizes = _sizes(row)
-    channels = [_channel(store, at, name, value, sizes) for name, value in at.values.items()]
+    named, beyond = first(at.values.items(), CHANNELS)
+    channels = [_channel(store, at, name, value, sizes) for name, value in named]
     return CheckpointScreen(
         thread=thread,
         ns=ns,
@@ -178,11 +185,12 @@ def _screen(
         parent_missing=bool(at.parent_id) and step.parent is None,
         next=", ".join(step.next),
         changes=tuple(changes(step)),
-        unchanged=", ".join(unchanged(step)),
+        unchanged=", ".join(first(unchanged(step), CHANNELS)[0]),
         tasks=_tasks(store, step),
         writes=sum(len(task.writes) for task in step.ran),
         channels=tuple(channel for channel in channels if not is_own(channel.name, step)),
         control=tuple(channel for channel in channels if is_own(channel.name, step)),
+        more_channels=beyond,
         deltas=tuple(
             (name, addresses.value(store, thread, at.id, ns=ns, part="delta", channel=name))
             for name in step.deltas
@@ -190,7 +198,7 @@ def _screen(
         user_metadata=user_metadata(step),
         metadata=_metadata(store, at),
         versions=_versions(step),
-        seen=tuple((node, tuple(_texts(seen))) for node, seen in at.seen.items()),
+        seen=tuple((node, tuple(_texts(seen))) for node, seen in first(at.seen.items(), VERSIONS)[0]),
         snippet=snippet(thread, ns, at.id),
         raw_href=addresses.raw(store, thread, at.id, ns=ns),
         download_href=addresses.raw(store, thread, at.id, ns=ns, download=True),
@@ -215,10 +223,23 @@ def _parent_href(store: str, thread: str, ns: str, step: Step, density: str) -> 
 
 
 def _tasks(store: str, step: Step) -> tuple[TaskWrites, ...]:
-    return tuple(
-        TaskWrites(task_line(task), task.path, tuple(_write(store, step.at, write) for write in task.writes))
-        for task in step.ran
-    )
+    """Show the tasks and their writes, `WRITES` in all."""
+    left = WRITES
+    shown = []
+    for task in step.ran:
+        writes, beyond = first(task.writes, left)
+        left -= len(writes)
+        shown.append(
+            TaskWrites(
+                task_line(task),
+                task.path[:PATH_SHOWN],
+                tuple(_write(store, step.at, w) for w in writes),
+                beyond,
+            )
+        )
+        if not left:
+            break
+    return tuple(shown)
 
 
 def _write(store: str, at: Snapshot, write: PendingWrite) -> Write:
@@ -236,13 +257,16 @@ def _metadata(store: str, at: Snapshot) -> tuple[LineView, ...]:
 
 def _versions(step: Step) -> tuple[tuple[str, str, bool], ...]:
     before = step.parent.versions if step.parent else {}
-    return tuple(
-        (name, str(version), before.get(name) != version) for name, version in step.at.versions.items()
-    )
+    shown, _ = first(step.at.versions.items(), VERSIONS)
+    return tuple((name, _version(version), before.get(name) != version) for name, version in shown)
+
+
+def _version(version: Any) -> str:
+    return version if isinstance(version, str) else brief(version)
 
 
 def _texts(seen: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, str(version)) for name, version in seen.items()]
+    return [(name, _version(version)) for name, version in first(seen.items(), VERSIONS)[0]]
 
 
 def snippet(thread: str, ns: str, id: str) -> str:

@@ -58,12 +58,12 @@ def _dumped(found: CheckpointTuple) -> str:
 
 def _document(found: CheckpointTuple) -> dict[str, Any]:
     return {
-        "config": dict(found.config),
+        "config": jsonable(dict(found.config)),
         "checkpoint": jsonable(found.checkpoint),
         "metadata": jsonable(found.metadata),
-        "parent_config": dict(found.parent_config) if found.parent_config else None,
+        "parent_config": jsonable(dict(found.parent_config)) if found.parent_config else None,
         "pending_writes": [
-            {"task_id": task, "channel": channel, "value": jsonable(value)}
+            {"task_id": jsonable(task), "channel": jsonable(channel), "value": jsonable(value)}
             for task, channel, value in found.pending_writes or ()
         ],
     }

@@ -13,6 +13,7 @@ from checkpoints.stores import read
 from checkpoints.tasks import next_nodes, pending_sends, tasks
 from explorer import addresses, search
 from explorer.forms import ThreadsParameters
+from explorer.offload import offload
 from explorer.recall import recall
 from explorer.rendering import screen
 from explorer.rows import joined
@@ -67,10 +68,11 @@ def _rows(lines: Iterable[ThreadLine]) -> SafeString:
 async def _screen(opened: Store, store: str, asked: dict[str, Any]) -> ThreadsScreen:
     q = asked["q"] or ""
     page = await opened.threads(before=asked["before"], search=search.parse(q))
+    weight = sum(row.head.size for row in page.threads if row.head and not row.head.skipped)
     return ThreadsScreen(
         q=q,
         searching=_searching(q),
-        lines=tuple(_line(store, row, opened.serde) for row in page.threads),
+        lines=await offload(weight, _lines, store, page.threads, opened.serde),
         older="" if page.before is None else addresses.threads(store, q=q, before=page.before),
         newest=addresses.threads(store, q=q) if asked["before"] is not None else "",
         bound=page.bound,
@@ -87,6 +89,10 @@ def _searching(q: str) -> str:
     if wanted.metadata:
         parts.append(f"with a checkpoint whose metadata has {wanted.metadata[0]} = {wanted.metadata[1]}")
     return " and ".join(parts)
+
+
+def _lines(store: str, rows: Iterable[ThreadRow], serde: InertSerializer) -> tuple[ThreadLine, ...]:
+    return tuple(_line(store, row, serde) for row in rows)
 
 
 def _line(store: str, row: ThreadRow, serde: InertSerializer) -> ThreadLine:

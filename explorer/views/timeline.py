@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from checkpoints.steps import steps
 from checkpoints.stores import read
 from explorer import addresses
+from explorer.bounds import NAMESPACES
 from explorer.forms import DEFAULT_DENSITY, DENSITIES, TimelineParameters
 from explorer.namespaces import NamespaceLine, namespace_lines
+from explorer.offload import offload
 from explorer.recall import recall
 from explorer.rendering import screen
 from explorer.steps import StepLine, rows, step_lines
@@ -37,6 +39,7 @@ class TimelineScreen:
     density: str
     densities: tuple[tuple[str, str], ...]
     namespaces: tuple[NamespaceLine, ...]
+    more_namespaces: int
     checkpoints: int
     steps: tuple[StepLine, ...]
     pending: Pending | None
@@ -71,8 +74,10 @@ async def load(
     page = await opened.timeline(
         thread, ns, before=asked.get("before") or None, around=selected or None, limit=STEPS_SHOWN + 1
     )
-    return _screen(
-        store, thread, ns, asked.get("density") or DEFAULT_DENSITY, namespaces, page, opened.serde, selected
+    density = asked.get("density") or DEFAULT_DENSITY
+    weight = sum(len(row.blob or b"") for row in page.checkpoints)
+    return await offload(
+        weight, _screen, store, thread, ns, density, namespaces, page, opened.serde, selected
     )
 
 
@@ -103,6 +108,7 @@ def _screen(
         density=density,
         densities=tuple((name, addresses.timeline(store, thread, ns=ns, density=name)) for name in DENSITIES),
         namespaces=namespace_lines(store, thread, ns, density, namespaces),
+        more_namespaces=max(len(namespaces) - NAMESPACES, 0),
         checkpoints=next((row.checkpoints for row in namespaces if row.checkpoint_ns == ns), 0),
         steps=lines,
         pending=pending_card(related[0]) if related and page.newer is None else None,

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import graphs
 import ormsgpack
 import pytest
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.func import entrypoint
 from langgraph.graph import START, StateGraph
+from langgraph.types import Interrupt
 from pages import load
 
 if TYPE_CHECKING:
@@ -67,6 +69,22 @@ ODD: dict[str, dict[str, Any]] = {
         "channel_values": {"__pregel_tasks": [1, None, object_of(1, "langgraph.types", "Send", 5)]}
     },
     "odd version": {"v": "four", "pending_sends": "x"},
+    "keys that are no text": {
+        "channel_values": {1: "one", None: 2, 2.5: 3, b"x": 4},
+        "channel_versions": {1: 1, None: 2, 2.5: 3},
+        "versions_seen": {5: {1: 1}, "node": {None: 1}},
+    },
+    "very many channels": {
+        "channel_values": {f"c{n}": n for n in range(3_000)},
+        "channel_versions": {f"c{n}": 1 for n in range(3_000)},
+        "versions_seen": {f"n{n}": {f"c{n}": 1} for n in range(3_000)},
+    },
+    "very many calls": {
+        "channel_values": {
+            "messages": [{"role": "ai", "content": "x", "tool_calls": [{"name": "t", "args": {}}] * 3_000}]
+        },
+        "channel_versions": {"messages": 1},
+    },
 }
 
 
@@ -89,7 +107,7 @@ def tamper(path: Path, content: dict[str, Any]) -> str:
         kept = ormsgpack.unpackb(blob, ext_hook=ormsgpack.Ext)
         db.execute(
             "UPDATE checkpoints SET checkpoint = ? WHERE checkpoint_id = ?",
-            (ormsgpack.packb({**kept, **content}), id),
+            (ormsgpack.packb({**kept, **content}, option=ormsgpack.OPT_NON_STR_KEYS), id),
         )
     return str(id)
 
@@ -108,6 +126,21 @@ async def test_every_page_is_shown_around_an_odd_row(
     checkpoint = await load(client, f"/s/odd/threads/tampered/checkpoints/{id}/")
     assert checkpoint.find("article")[0]["data-checkpoint"] == id
     assert (await client.get(f"/s/odd/threads/tampered/checkpoints/{id}/raw/")).status_code == 200
+
+
+async def test_many_odd_writes_are_counted_and_bounded(odd: Path, at: Callable[..., AsyncClient]) -> None:
+    id = tamper(odd, {})
+    question = JsonPlusSerializer().dumps_typed([Interrupt("x" * 5_000)])
+    with closing(sqlite3.connect(odd)) as db, db:
+        db.executemany(
+            "INSERT INTO writes VALUES ('tampered', '', ?, ?, '~__pregel_push, ' || ? || ', 1', ?, ?, ?, ?)",
+            [(id, f"task {n}", "9" * 5_000, n, "__interrupt__", *question) for n in range(1_000)],
+        )
+    client = at(odd)
+    for target in ("", "tampered/", "tampered/?density=everything", f"tampered/checkpoints/{id}/"):
+        response = await client.get(f"/s/odd/threads/{target}")
+        assert response.status_code == 200
+        assert len(response.content) < 3_000_000
 
 
 METADATA = [
