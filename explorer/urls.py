@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.urls import path, register_converter
+from django.views.decorators.http import require_safe
 
 from explorer.tilde import TildeConverter
 from explorer.views.checkpoint import checkpoint
@@ -24,12 +25,12 @@ THREAD = "s/<slug:store>/threads/<tilde:thread>/"
 CHECKPOINT = f"{THREAD}checkpoints/<tilde:checkpoint_id>/"
 
 urlpatterns = [
-    path("", stores, name="stores"),
-    path("help/", help_page, name="help"),
-    path("s/<slug:store>/", store, name="store"),
-    path("s/<slug:store>/threads/", threads, name="threads"),
-    path(THREAD, timeline, name="timeline"),
-    path(CHECKPOINT, checkpoint, name="checkpoint"),
-    path(f"{CHECKPOINT}value/", value, name="value"),
-    path(f"{CHECKPOINT}raw/", raw, name="raw"),
+    path("", require_safe(stores), name="stores"),
+    path("help/", require_safe(help_page), name="help"),
+    path("s/<slug:store>/", require_safe(store), name="store"),
+    path("s/<slug:store>/threads/", require_safe(threads), name="threads"),
+    path(THREAD, require_safe(timeline), name="timeline"),
+    path(CHECKPOINT, require_safe(checkpoint), name="checkpoint"),
+    path(f"{CHECKPOINT}value/", require_safe(value), name="value"),
+    path(f"{CHECKPOINT}raw/", require_safe(raw), name="raw"),
 ]
