@@ -85,7 +85,7 @@ class InertSerializer:
         if raw is None:
             return {}
         try:
-            value = jsontext.decode(raw, self.budget)
+            value = jsontext.decode(raw if isinstance(raw, str) else _octets(raw), self.budget)
         except ValueError as error:
             return Rotten("json", raw, str(error))
         return value if isinstance(value, dict) else Rotten("json", raw, "it is no JSON object")
@@ -97,7 +97,7 @@ class InertSerializer:
             if type_ != "json":
                 raise ValueError("it is stored as text")
             return stored(jsontext.decode(raw, self.budget), type_, raw)
-        raw = bytes(raw)
+        raw = _octets(raw)
         format_, _, cipher = type_.partition("+")
         if not cipher:
             return stored(self._decoded(type_, raw), type_, raw)
@@ -205,3 +205,10 @@ _ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "bytearray": _binary,
     "pickle": _pickle,
 }
+
+
+def _octets(raw: object) -> bytes:
+    """Return what a BLOB column holds as bytes. SQLite keeps numbers there too: `bytes(n)` makes n zeros."""
+    if not isinstance(raw, bytes | bytearray | memoryview):
+        raise ValueError("it is stored as a number")
+    return bytes(raw)
