@@ -72,7 +72,7 @@ def test_without_javascript_a_conversation_has_its_own_page(visitor: Visitor):
 
 def test_a_value_is_unfolded_by_keyboard(visitor: Visitor):
     page = open_newest(visitor.open("/s/demo/threads/refund-1042/"))
-    summary = page.locator("#state .tree summary").first
+    summary = page.locator("#state .tree summary:visible").first
     group = summary.locator("..")
     was_open = group.evaluate("details => details.open")
     summary.press("Enter")
