@@ -48,6 +48,7 @@ class ThreadRow:
     `activity` orders threads by their last written row, greatest last, and is the key of paging. `head`
     is the greatest checkpoint id of the root namespace (of the greatest namespace where there is no root);
     None when the thread has only orphaned writes. `first` is the oldest checkpoint of the same namespace.
+    With `at_least` the thread has more checkpoints or namespaces than were counted.
     """
 
     thread_id: str
@@ -57,6 +58,7 @@ class ThreadRow:
     head: CheckpointRow | None
     first: CheckpointRow | None
     head_writes: tuple[WriteRow, ...] = ()
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,13 @@ class ThreadPage:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceRow:
-    """A checkpoint namespace of a thread: how many checkpoints, and the greatest and least id."""
+    """A checkpoint namespace of a thread: how many checkpoints (or more), and the greatest and least id."""
 
     checkpoint_ns: str
     checkpoints: int
     head_id: str
     first_id: str
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,8 @@ class TimelinePage:
     `older` and `newer` are the keys of the neighbouring pages: None at the ends, and `newer` is the empty
     text where the newer page is the first one. `parents` are the rows
     (without blob unless in budget) of parents that are not on the page, by id; a parent that is in neither
-    is missing from the store.
+    is missing from the store. `writes` are those of the page and of these parents, by checkpoint id. An id
+    that is a BLOB or no UTF-8 is shown with U+FFFD; no checkpoint can be asked for by it.
     """
 
     checkpoints: tuple[CheckpointRow, ...]

@@ -6,9 +6,10 @@ statement can be told what the ones before it have left of the budget.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from checkpoints.sqlite.driver import Operation, Statement
 from checkpoints.stores.records import CheckpointRow, WriteRow
@@ -22,25 +23,62 @@ KIB, MIB = 1024, 1024 * 1024
 METADATA_BYTES = MIB
 MOST_WRITES = 20_000
 
+STORED_ID = "CAST(checkpoint_id AS TEXT), typeof(checkpoint_id) = 'blob', CAST(checkpoint_id AS BLOB)"
+ID = "CASE WHEN ?4 THEN CAST(?3 AS TEXT) ELSE ?3 END"
 # CASE leaves a value over the budget on its pages: length() of a BLOB needs only the header of its row. Casts
 # because SQLite keeps any type in any column.
-_CHECKPOINT = """
-SELECT CAST(parent_checkpoint_id AS TEXT), CAST(type AS TEXT),
-       CASE WHEN length(checkpoint) <= ?4 THEN CAST(checkpoint AS BLOB) END,
-       CASE WHEN length(metadata) <= ?5 AND typeof(metadata) IN ('blob', 'text') THEN metadata END,
-       ifnull(length(checkpoint), 0), ifnull(length(metadata) > ?5, 0)
-FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id = ?3
-"""
+_COLUMNS = """
+SELECT {stored_id}, CAST(parent_checkpoint_id AS TEXT), CAST(type AS TEXT),
+       CASE WHEN length(checkpoint) <= ?5 THEN CAST(checkpoint AS BLOB) END,
+       CASE WHEN length(metadata) <= ?6 AND typeof(metadata) IN ('blob', 'text') THEN metadata END,
+       ifnull(length(checkpoint), 0), ifnull(length(metadata) > ?6, 0)
+FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?2
+""".replace("{stored_id}", STORED_ID)
+BY_ID = f"{_COLUMNS} AND checkpoint_id = {ID}"
+HEAD = f"{_COLUMNS} ORDER BY checkpoint_id DESC LIMIT 1"
+FIRST = f"{_COLUMNS} ORDER BY checkpoint_id LIMIT 1"
 _WRITES = """
 SELECT CAST(task_id AS TEXT), CAST({task_path} AS TEXT), CAST(idx AS INTEGER),
        CAST(channel AS TEXT), CAST(type AS TEXT),
-       CASE WHEN length(value) <= ?4 THEN CAST(value AS BLOB) END,
+       CASE WHEN length(value) <= ?5 THEN CAST(value AS BLOB) END,
        ifnull(length(value), 0)
-FROM {writes} WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id = ?3
-LIMIT ?5
+FROM {writes} WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id = {id}
+LIMIT ?6
 """
+_UNCLEAN = re.compile(r"(?P<type>text|blob):(?P<raw>(?:[0-9a-f]{2})*)")
 
-Key: TypeAlias = tuple[str, str, str]
+
+class StoredId(NamedTuple):
+    """A checkpoint id as the database holds it: bytes where it is a BLOB, or text that is no UTF-8."""
+
+    value: str | bytes
+    text: bool = True
+
+    @classmethod
+    def of(cls, text: str, blob: bool, raw: bytes) -> StoredId:
+        """Make it of the columns `STORED_ID`."""
+        return cls(raw, not blob) if blob or "\ufffd" in text else cls(text)
+
+    @classmethod
+    def of_key(cls, key: str) -> StoredId:
+        if unclean := _UNCLEAN.fullmatch(key):
+            return cls(bytes.fromhex(unclean["raw"]), unclean["type"] == "text")
+        return cls(key)
+
+    @property
+    def key(self) -> str:
+        """What pages go by: the id, or in hexadecimal what no address can hold."""
+        if isinstance(self.value, str) and self.value and not _UNCLEAN.fullmatch(self.value):
+            return self.value
+        raw = self.value if isinstance(self.value, bytes) else self.value.encode()
+        return f"{'text' if self.text else 'blob'}:{raw.hex()}"
+
+    @property
+    def shown(self) -> str:
+        return self.value if isinstance(self.value, str) else self.value.decode(errors="replace")
+
+
+Key: TypeAlias = tuple[str, str, StoredId]
 """Thread id, namespace and checkpoint id."""
 
 
@@ -52,16 +90,32 @@ class Budget:
     page: int
 
 
-def checkpoint_rows(keys: Iterable[Key], budget: Budget) -> Operation[dict[Key, CheckpointRow]]:
-    """Fetch those of these checkpoints that there are, in the order of the keys."""
+def checkpoint_rows(
+    keys: Iterable[Key], budget: Budget, sql: str = BY_ID
+) -> Operation[dict[Key, CheckpointRow]]:
+    """Fetch those of these checkpoints that there are, in the order of the keys.
+
+    With `HEAD` or `FIRST` it is the checkpoint at that end of the key's namespace, whatever the key's id.
+    """
     found: dict[Key, CheckpointRow] = {}
     left = budget.page
     for key in keys:
+        thread_id, ns, id = key
         most = min(budget.row, left)
-        rows = yield Statement(_CHECKPOINT, (*key, most, METADATA_BYTES))
-        for parent, kind, blob, metadata, size, metadata_skipped in rows:
-            found[key] = CheckpointRow(
-                *key, parent, kind, blob, metadata, size, size > most, bool(metadata_skipped)
+        rows = yield Statement(sql, (thread_id, ns, *id, most, METADATA_BYTES))
+        for *stored, parent, kind, blob, metadata, size, metadata_skipped in rows:
+            id = StoredId.of(*stored)
+            found[thread_id, ns, id] = CheckpointRow(
+                thread_id,
+                ns,
+                id.shown,
+                parent,
+                kind,
+                blob,
+                metadata,
+                size,
+                size > most,
+                bool(metadata_skipped),
             )
             left -= len(blob or b"")
     return found
@@ -71,15 +125,16 @@ def write_rows(
     keys: Iterable[Key], budget: Budget, schema: Schema
 ) -> Operation[dict[Key, tuple[WriteRow, ...]]]:
     """Fetch the writes of these checkpoints, each in the saver's order, and at most `MOST_WRITES` of all."""
-    sql = schema.sql(_WRITES)
+    sql = schema.sql(_WRITES, id=ID)
     found: dict[Key, tuple[WriteRow, ...]] = {}
     left, room = budget.page, MOST_WRITES
     for key in keys:
+        thread_id, ns, id = key
         most = min(budget.row, left)
-        rows = yield Statement(sql, (*key, most, room))
+        rows = yield Statement(sql, (thread_id, ns, *id, most, room))
         if rows:
             writes = [
-                WriteRow(key[2], task, path, idx, channel, kind, value, size, size > most)
+                WriteRow(id.shown, task, path, idx, channel, kind, value, size, size > most)
                 for task, path, idx, channel, kind, value, size in rows
             ]
             found[key] = tuple(sorted(writes, key=attrgetter("task_path", "task_id", "idx")))

@@ -84,10 +84,10 @@ class SqliteStore:
         return await self._run(timeline.page(self._schema, thread_id, ns, before, around, limit))
 
     async def checkpoint_row(self, thread_id: str, ns: str, checkpoint_id: str) -> CheckpointRow:
-        return await self._run(timeline.checkpoint((thread_id, ns, checkpoint_id)))
+        return await self._run(timeline.checkpoint(thread_id, ns, checkpoint_id))
 
     async def writes(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[WriteRow, ...]:
-        return await self._run(timeline.writes_of(self._schema, (thread_id, ns, checkpoint_id)))
+        return await self._run(timeline.writes_of(self._schema, thread_id, ns, checkpoint_id))
 
     async def change_probe(self) -> int:
         return await self._run(last_rows(self._schema))

@@ -9,7 +9,7 @@ from checkpoints.errors import ThreadNotFound
 from checkpoints.sqlite.driver import Operation, Statement
 from checkpoints.stores.listing import Entry, Listing, listing
 from checkpoints.stores.records import NamespaceRow, Search, ThreadPage, ThreadRow
-from checkpoints.stores.rows import KIB, MIB, Budget, Key, checkpoint_rows, write_rows
+from checkpoints.stores.rows import FIRST, HEAD, KIB, MIB, Budget, StoredId, checkpoint_rows, write_rows
 from checkpoints.stores.search import metadata_listing
 
 if TYPE_CHECKING:
@@ -17,50 +17,50 @@ if TYPE_CHECKING:
 
     from checkpoints.stores.schema import Schema
 
-CHECKPOINT_BUDGET = Budget(256 * KIB, 16 * MIB)
-WRITE_BUDGET = Budget(64 * KIB, 8 * MIB)
+CHECKPOINT_BUDGET = Budget(256 * KIB, 8 * MIB)
+WRITE_BUDGET = Budget(4 * KIB, MIB)  # what failed or asked, not what it said
 MOST_NAMESPACES = 10_000
+NAMESPACES_COUNTED = 1_000  # for a row of the list
+MOST_COUNTED = 10_000  # checkpoints of a thread or of a namespace
+MOST_COUNTED_IN_ALL, LEAST_COUNTED = 100_000, 100  # checkpoints of all namespaces of a thread, and of each
+ANY = StoredId("")
 
-# One pass along the primary key; the ends are those of the root namespace, or NULL.
+# All of it seeks, or stops at a bound: a thread of a million rows costs what one of ten thousand does.
 _EXTENT = """
-SELECT ifnull(sum(size), 0), count(*), CAST(max(checkpoint_ns) AS TEXT),
-       CAST(max(CASE checkpoint_ns WHEN '' THEN head END) AS TEXT),
-       CAST(max(CASE checkpoint_ns WHEN '' THEN first END) AS TEXT)
-FROM (SELECT checkpoint_ns, count(*) AS size, max(checkpoint_id) AS head, min(checkpoint_id) AS first
-      FROM checkpoints WHERE thread_id = ?1 GROUP BY checkpoint_ns)
+SELECT (SELECT count(*) FROM (SELECT 1 FROM checkpoints WHERE thread_id = ?1 LIMIT ?2 + 1)),
+       (SELECT CAST(min(checkpoint_ns) AS TEXT) FROM checkpoints WHERE thread_id = ?1),
+       (SELECT CAST(max(checkpoint_ns) AS TEXT) FROM checkpoints WHERE thread_id = ?1)
 """
-_ENDS = """
-SELECT CAST(max(checkpoint_id) AS TEXT), CAST(min(checkpoint_id) AS TEXT)
-FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?2
-"""
-_NAMESPACES = """
-SELECT CAST(checkpoint_ns AS TEXT), count(*),
-       CAST(max(checkpoint_id) AS TEXT), CAST(min(checkpoint_id) AS TEXT)
-FROM checkpoints WHERE thread_id = ?1 GROUP BY checkpoint_ns LIMIT ?2
-"""
-_WRITTEN_NAMESPACES = """
+_NAMED = """
 WITH RECURSIVE named(ns) AS (
-    SELECT min(checkpoint_ns) FROM {writes} WHERE thread_id = ?1
+    SELECT min(checkpoint_ns) FROM {table} WHERE thread_id = ?1
     UNION ALL
-    SELECT (SELECT min(checkpoint_ns) FROM {writes} WHERE thread_id = ?1 AND checkpoint_ns > ns)
+    SELECT (SELECT min(checkpoint_ns) FROM {table} WHERE thread_id = ?1 AND checkpoint_ns > ns)
     FROM named WHERE ns IS NOT NULL
-    LIMIT ?2
+    LIMIT ?2 + 1
 )
-SELECT CAST(ns AS TEXT), 0,
-       (SELECT CAST(max(checkpoint_id) AS TEXT) FROM {writes} WHERE thread_id = ?1 AND checkpoint_ns = ns),
-       (SELECT CAST(min(checkpoint_id) AS TEXT) FROM {writes} WHERE thread_id = ?1 AND checkpoint_ns = ns)
+"""
+_COUNT_NAMESPACES = "{named} SELECT count(ns) FROM named".replace("{named}", _NAMED)
+_NAMESPACES = """
+{named}
+SELECT CAST(ns AS TEXT), {count},
+       (SELECT CAST(max(checkpoint_id) AS TEXT) FROM {table} WHERE thread_id = ?1 AND checkpoint_ns = ns),
+       (SELECT CAST(min(checkpoint_id) AS TEXT) FROM {table} WHERE thread_id = ?1 AND checkpoint_ns = ns)
 FROM named WHERE ns IS NOT NULL
+""".replace("{named}", _NAMED)
+_COUNT = """
+(SELECT count(*) FROM (SELECT 1 FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ns LIMIT ?3 + 1))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How far a thread goes: its counts, and the ends of its root namespace or else of its greatest one."""
+    """How far a thread goes: its counts, and the namespace that stands for it."""
 
     checkpoints: int
     namespaces: int
-    head: Key
-    first: Key
+    ns: str | None
+    at_least: bool
 
 
 def page(schema: Schema, search: Search | None, before: int | None, limit: int) -> Operation[ThreadPage]:
@@ -77,10 +77,16 @@ def page(schema: Schema, search: Search | None, before: int | None, limit: int) 
 
 def namespaces(schema: Schema, thread_id: str) -> Operation[tuple[NamespaceRow, ...]]:
     """Count a thread's checkpoints by namespace; those of orphaned writes have none."""
-    rows: dict[str, NamespaceRow] = {}
-    for sql in (schema.sql(_WRITTEN_NAMESPACES), _NAMESPACES):
-        for row in (yield Statement(sql, (thread_id, MOST_NAMESPACES))):
-            rows[row[0]] = NamespaceRow(*row)
+    sql = schema.sql(_NAMESPACES, table=schema.sql("{writes}"), count="0")
+    orphaned = yield Statement(sql, (thread_id, MOST_NAMESPACES))
+    [(number,)] = yield Statement(_COUNT_NAMESPACES.format(table="checkpoints"), (thread_id, MOST_NAMESPACES))
+    most = min(MOST_COUNTED, max(LEAST_COUNTED, MOST_COUNTED_IN_ALL // max(number, 1)))
+    sql = _NAMESPACES.format(table="checkpoints", count=_COUNT)
+    counted = yield Statement(sql, (thread_id, MOST_NAMESPACES, most))
+    rows = {
+        ns: NamespaceRow(ns, min(count, most), head, first, at_least=count > most)
+        for ns, count, head, first in (*orphaned, *counted)
+    }
     if not rows:
         raise ThreadNotFound("There is no such thread in this store.")
     return tuple(rows[ns] for ns in sorted(rows))
@@ -90,28 +96,36 @@ def _threads(schema: Schema, entries: Sequence[Entry]) -> Operation[tuple[Thread
     extents: dict[Entry, Extent] = {}
     for entry in entries:
         extents[entry] = yield from _extent(entry.thread_id)
-    heads = [extent.head for extent in extents.values() if extent.checkpoints]
-    firsts = [extent.first for extent in extents.values() if extent.checkpoints]
-    checkpoints = yield from checkpoint_rows(dict.fromkeys(heads + firsts), CHECKPOINT_BUDGET)
+    ends = [(entry.thread_id, at.ns, ANY) for entry, at in extents.items() if at.ns is not None]
+    heads = yield from checkpoint_rows(ends, CHECKPOINT_BUDGET, HEAD)
+    firsts = yield from checkpoint_rows(ends, CHECKPOINT_BUDGET, FIRST)
     writes = yield from write_rows(heads, WRITE_BUDGET, schema)
+    head_of = {key[0]: key for key in heads}
+    first_of = {row.thread_id: row for row in firsts.values()}
     return tuple(
         ThreadRow(
             thread_id=entry.thread_id,
             checkpoints=extent.checkpoints,
             namespaces=extent.namespaces,
             activity=entry.activity,
-            head=checkpoints.get(extent.head),
-            first=checkpoints.get(extent.first),
-            head_writes=writes.get(extent.head, ()),
+            head=heads[head_of[entry.thread_id]] if entry.thread_id in head_of else None,
+            first=first_of.get(entry.thread_id),
+            head_writes=writes.get(head_of[entry.thread_id], ()) if entry.thread_id in head_of else (),
+            at_least=extent.at_least,
         )
         for entry, extent in extents.items()
     )
 
 
 def _extent(thread_id: str) -> Operation[Extent]:
-    [(checkpoints, namespaces, ns, head, first)] = yield Statement(_EXTENT, (thread_id,))
-    if head is not None:
-        ns = ""
-    elif checkpoints:
-        [(head, first)] = yield Statement(_ENDS, (thread_id, ns))
-    return Extent(checkpoints, namespaces, (thread_id, ns, head), (thread_id, ns, first))
+    [(count, least, greatest)] = yield Statement(_EXTENT, (thread_id, MOST_COUNTED))
+    namespaces = min(count, 1)
+    if least != greatest:
+        sql = _COUNT_NAMESPACES.format(table="checkpoints")
+        [(namespaces,)] = yield Statement(sql, (thread_id, NAMESPACES_COUNTED))
+    return Extent(
+        checkpoints=min(count, MOST_COUNTED),
+        namespaces=min(namespaces, NAMESPACES_COUNTED),
+        ns="" if least == "" else greatest,
+        at_least=count > MOST_COUNTED or namespaces > NAMESPACES_COUNTED,
+    )

@@ -48,6 +48,28 @@ async def test_the_pages_are_the_history_of_langgraph(tmp_path: Path, limit: int
     assert {len(page) for page in pages[:-1]} <= {limit}
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 50])
+async def test_a_checkpoint_whose_id_is_no_text_is_on_exactly_one_page(tmp_path: Path, limit: int) -> None:
+    path = tmp_path / "x.sqlite"
+    history = [checkpoint_id(state) for state in write_long(path, calls=2)]
+    change = "UPDATE {table} SET checkpoint_id = {id} WHERE checkpoint_id = ?"
+    for place, id in ((1, f"CAST(x'{history[1][:-1].encode().hex()}ff' AS TEXT)"), (4, "x'ff00'")):
+        for table in ("checkpoints", "writes"):
+            execute(path, change.format(table=table, id=id), history[place])
+
+    async def look(store: Store) -> None:
+        pages = await every_page(store, limit)
+        found = [row.checkpoint_id for page in pages for row in page]
+        assert found == ["\ufffd\0", history[0], history[1][:-1] + "\ufffd", *history[2:4], history[5]]
+        page = await store.timeline("long", "", limit=limit)
+        assert page.writes["\ufffd\0"], "its writes are found, too"
+        while page.older:
+            newer, page = page, await store.timeline("long", "", before=page.older, limit=limit)
+            assert await store.timeline("long", "", before=page.newer, limit=limit) == newer
+
+    await ask(path, look)
+
+
 async def test_newer_leads_back_through_the_same_pages(tmp_path: Path) -> None:
     write_long(tmp_path / "x.sqlite", calls=5)
 
@@ -101,6 +123,8 @@ async def test_a_parent_beyond_the_page_is_brought_along(tmp_path: Path) -> None
     async def look(store: Store) -> None:
         page = await store.timeline("long", "", limit=2)
         assert [row.checkpoint_id for row in page.parents.values()] == [checkpoint_id(history[2])]
+        parent = checkpoint_id(history[2])
+        assert page.writes[parent] == await store.writes("long", "", parent) != ()
         last = await store.timeline("long", "", before=page.older)
         assert last.parents == {}
 
