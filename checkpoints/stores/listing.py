@@ -1,8 +1,14 @@
 """Which threads are on a page.
 
-A thread stands where its last written row does. Walking the rows downwards finds a page of threads without
-looking at the rest of the store, as long as the newest rows belong to enough of them; else every thread's
-id is looked up, skipping from one to the next along the primary key.
+A thread stands where its last written row does. Nothing tells that row but all rows of the thread, so one
+of more than `LONG` stands where the last written of its namespaces' heads does, of the first `NAMESPACES`.
+That is the same row, unless ids and rows went different ways: a clock that went back, an old checkpoint that
+was put again.
+
+Walking the rows downwards finds a page of threads without looking at the rest of the store, as long as the
+newest rows belong to enough of them. Where there are few threads at all, or the walk gets too long, every
+thread's id is looked up, skipping from one to the next along the primary key. Both go by a thread's place
+alone, so each thread is on one page, whichever way that was found.
 """
 
 from __future__ import annotations
@@ -10,6 +16,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from checkpoints.sqlite.driver import Operation, Statement
@@ -18,7 +25,11 @@ if TYPE_CHECKING:
     from checkpoints.stores.schema import Schema
 
 GREATEST_ROWID = 2**63 - 1
+LONG = 1_000  # checkpoints of a thread, 40 µs to count
+NAMESPACES = 1_000
 WALK = (200, 200, 400, 800, 1_600, 3_200, 6_400, 7_200)  # rows by chunk; 20,000 in all
+STEPS_BEFORE_FEW = 4  # chunks walked before it is worth asking whether there are few threads
+FEW = 500  # thread ids, 1 ms to skip through
 SCAN = 5_000  # thread ids by chunk
 SCAN_SECONDS = 2.0
 
@@ -28,9 +39,29 @@ FROM (SELECT rowid, thread_id FROM checkpoints
       WHERE rowid BETWEEN 1 AND ?1 ORDER BY rowid DESC LIMIT ?2)
 GROUP BY thread_id ORDER BY max(rowid) DESC
 """
-_LAST = "(SELECT max(rowid) FROM checkpoints last WHERE last.thread_id = ids.thread_id)"
-_LAST_OF = """
-SELECT p.value, (SELECT max(rowid) FROM checkpoints last WHERE last.thread_id = c.thread_id)
+_PLACE = """
+ifnull((SELECT CASE WHEN count(*) <= {long} THEN max(rowid) END
+        FROM (SELECT rowid FROM checkpoints WHERE thread_id = {thread} LIMIT {long} + 1)),
+       (WITH RECURSIVE named(ns) AS (
+            SELECT min(checkpoint_ns) FROM checkpoints WHERE thread_id = {thread}
+            UNION ALL
+            SELECT (SELECT min(checkpoint_ns) FROM checkpoints
+                    WHERE thread_id = {thread} AND checkpoint_ns > ns)
+            FROM named WHERE ns IS NOT NULL
+            LIMIT {namespaces}
+        )
+        SELECT max((SELECT rowid FROM checkpoints WHERE thread_id = {thread} AND checkpoint_ns = ns
+                    ORDER BY checkpoint_id DESC LIMIT 1))
+        FROM named))
+"""
+# The last row of a thread is its place, at any length, if it is the head of the root namespace: one seek.
+_PLACES = """
+SELECT p.value, CASE
+    WHEN ?2 AND c.checkpoint_ns = '' AND NOT EXISTS (
+        SELECT 1 FROM checkpoints
+        WHERE thread_id = c.thread_id AND checkpoint_ns = '' AND checkpoint_id > c.checkpoint_id
+    ) THEN c.rowid
+    ELSE {place} END
 FROM json_each(?1) p CROSS JOIN checkpoints c ON c.rowid = p.value
 """
 _ORPHAN = "CASE WHEN NOT EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = ids.thread_id) THEN 1 END"
@@ -70,7 +101,7 @@ def listing(schema: Schema, needle: str, before: int | None, limit: int) -> Oper
     entries: list[Entry] | None = [] if before is not None and before <= 0 else None
     bound = None
     if entries is None and schema.rowid and not needle:
-        entries = yield from _walk(before, limit + 1)
+        entries = yield from _walk(schema, before, limit + 1)
     if entries is None:
         entries, bound = yield from _scan(schema, needle, before)
     if len(entries) <= limit:
@@ -100,31 +131,45 @@ def row_before(key: int | None) -> int:
     return GREATEST_ROWID if key is None else max(0, min(key - 1, GREATEST_ROWID))
 
 
-def _walk(before: int | None, wanted: int) -> Operation[list[Entry] | None]:
-    """Walk the rows downwards. None when too many of them belong to too few threads."""
+def _walk(schema: Schema, before: int | None, wanted: int) -> Operation[list[Entry] | None]:
+    """Walk the rows downwards. None when too many of them belong to too few of many threads."""
     top = row_before(before)
     entries: list[Entry] = []
     seen: set[str] = set()
-    for size in WALK:
+    for step, size in enumerate(WALK):
+        if step == STEPS_BEFORE_FEW and (yield from _are_few(schema)):
+            return None
         rows = yield Statement(_WALK, (top, size))
-        fresh = [Entry(last, thread_id) for last, thread_id, *_ in rows if thread_id not in seen]
-        seen.update(entry.thread_id for entry in fresh)
-        entries += fresh if before is None else (yield from _not_listed_before(fresh))
-        if len(entries) >= wanted or sum(count for *_, count in rows) < size:
-            return entries[:wanted]
-        top = min(first for _, _, first, _ in rows) - 1
+        met = [(last, thread_id) for last, thread_id, *_ in rows if thread_id not in seen]
+        seen.update(thread_id for _, thread_id in met)
+        entries += yield from _placed(met, first=before is None)
+        top = min((first for _, _, first, _ in rows), default=1) - 1
+        if sum(count for *_, count in rows) < size:
+            top = 0
+        reached = sorted((e for e in entries if e.activity > top), key=attrgetter("activity"), reverse=True)
+        if len(reached) >= wanted or not top:
+            return reached[:wanted]
     return None
 
 
-def _not_listed_before(entries: list[Entry]) -> Operation[list[Entry]]:
-    """Leave out the threads that have later rows than the one that the walk met."""
-    rows = yield Statement(_LAST_OF, (json.dumps([entry.activity for entry in entries]),))
-    last = {rowid for rowid, last in rows if rowid == last}
-    return [entry for entry in entries if entry.activity in last]
+def _placed(met: list[tuple[int, str]], *, first: bool) -> Operation[list[Entry]]:
+    """Return the places of threads by the last row that a walk met, without those that stand above it."""
+    sql = _PLACES.format(place=_place("c.thread_id"))
+    places: dict[int, int] = dict((yield Statement(sql, (json.dumps([rowid for rowid, _ in met]), first))))
+    return [Entry(places[rowid], thread_id) for rowid, thread_id in met if places[rowid] <= rowid]
+
+
+def _place(thread: str) -> str:
+    return _PLACE.format(thread=thread, long=LONG, namespaces=NAMESPACES)
+
+
+def _are_few(schema: Schema) -> Operation[bool]:
+    sql = schema.sql(_SCAN, table="checkpoints", key="1")
+    return len((yield Statement(sql, (None, FEW + 1, "")))) <= FEW
 
 
 def _scan(schema: Schema, needle: str, before: int | None) -> Operation[tuple[list[Entry], str | None]]:
-    key = _LAST if schema.rowid else "1"
+    key = _place("ids.thread_id") if schema.rowid else "1"
     found, bound = yield from _ids(schema.sql(_SCAN, table="checkpoints", key=key), needle, SCAN_SECONDS)
     if not schema.rowid:
         found = [(place, thread_id) for place, (_, thread_id) in enumerate(found, 1)]

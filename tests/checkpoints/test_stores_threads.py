@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from stores_data import all_pages, ask, checkpoint_id, config, counter, execute, ids, write, write_asking
 
 from checkpoints import errors
-from checkpoints.stores import Search, Store, listing, threads
+from checkpoints.stores import Search, SqliteStore, Store, listing, threads, timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,72 @@ async def test_a_deep_thread_in_front_hides_no_other(tmp_path: Path, monkeypatch
     monkeypatch.setattr(listing, "WALK", (5, 10))
     assert await ids(path) == ["deep", "d", "c", "b", "a"]
     assert await ids(path, limit=2) == ["deep", "d", "c", "b", "a"]
+
+
+@pytest.mark.parametrize("few", [0, 500])
+@pytest.mark.parametrize("long", [1, 5, 6, 1000])
+async def test_a_long_thread_is_on_one_page_however_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: int, few: int
+) -> None:
+    names = ["a", "odd", "b", "odd", "c", "d", "odd", "e"]
+    path = write(tmp_path / "x.sqlite", names)
+    last = "(SELECT max(rowid) FROM checkpoints)"
+    old = "(SELECT min(checkpoint_id) FROM checkpoints WHERE thread_id = 'odd')"
+    execute(path, f"UPDATE checkpoints SET rowid = {last} + 1 WHERE checkpoint_id = {old}")
+    monkeypatch.setattr(listing, "WALK", (2, 3, 3, 2, 5))
+    monkeypatch.setattr(listing, "STEPS_BEFORE_FEW", 2)
+    monkeypatch.setattr(listing, "FEW", few)
+    monkeypatch.setattr(listing, "LONG", long)
+    expected = ["odd", "e", "d", "c", "b", "a"] if long == 1000 else ["e", "odd", "d", "c", "b", "a"]
+    for limit in (1, 2, 3, 50):
+        assert await ids(path, limit=limit) == expected
+
+
+async def test_counting_stops_at_its_bound_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "x.sqlite", ["long", "long", "long", "short", "short"])
+    monkeypatch.setattr(threads, "MOST_COUNTED", 6)
+
+    async def look(store: Store) -> None:
+        rows = (await store.threads()).threads
+        assert [(row.checkpoints, row.at_least) for row in rows] == [(6, False), (6, True)]
+        for name, at_least in (("long", True), ("short", False)):
+            [row] = await store.namespaces(name)
+            assert (row.checkpoints, row.at_least) == (6, at_least)
+
+    await ask(path, look)
+
+
+async def test_many_namespaces_share_what_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_asking(tmp_path / "x.sqlite", "asking")
+    monkeypatch.setattr(threads, "MOST_COUNTED_IN_ALL", 4)
+    monkeypatch.setattr(threads, "LEAST_COUNTED", 1)
+    rows = await ask(tmp_path / "x.sqlite", lambda store: store.namespaces("asking"))
+    assert [(row.checkpoints, row.at_least) for row in rows] == [(2, False), (2, True)]
+    monkeypatch.setattr(threads, "NAMESPACES_COUNTED", 1)
+    [row] = (await ask(tmp_path / "x.sqlite", lambda store: store.threads())).threads
+    assert (row.checkpoints, row.namespaces, row.at_least) == (5, 1, True)
+
+
+async def test_a_longer_thread_costs_no_more_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("LONG", 10), ("WALK", (5,)), ("STEPS_BEFORE_FEW", 1)):
+        monkeypatch.setattr(listing, name, value)
+    monkeypatch.setattr(threads, "MOST_COUNTED", 10)
+    monkeypatch.setattr(timeline, "MOST_CHILDREN", 10)
+    path = write(tmp_path / "x.sqlite", ["long"] * 20)
+
+    async def steps(store: SqliteStore) -> int:
+        ticks = itertools.count()
+        await store.conn.set_progress_handler(lambda: next(ticks) < 0, 10)
+        await store.threads()
+        await store.namespaces("long")
+        await store.timeline("long", "", limit=5)
+        return next(ticks)
+
+    short = await ask(path, steps)
+    write(path, ["long"] * 60)
+    assert await ask(path, steps) < short * 1.1
 
 
 async def test_a_scan_that_takes_too_long_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
