@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import contextmanager
+from operator import methodcaller
 from typing import TYPE_CHECKING, NamedTuple
 
 from checkpoints.errors import (
@@ -37,6 +38,7 @@ _SETTINGS = (
     "PRAGMA query_only=ON",
     "SELECT 1 FROM json_each('[]'), pragma_table_info('checkpoints')",  # declared now, denied later
 )
+_TEXT = methodcaller("decode", "utf-8", "replace")  # it is called for each text: no Python function
 _READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE})
 _ERRORS: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_NOTADB: (NotADatabase, "is not a SQLite database"),
@@ -104,7 +106,7 @@ def _connect(opening: Opening, name: str) -> Connected:
 
 
 def _guard(conn: sqlite3.Connection) -> None:
-    conn.text_factory = _text
+    conn.text_factory = _TEXT
     deadline = time.monotonic() + READ_SECONDS
     conn.set_progress_handler(lambda: time.monotonic() > deadline, DEADLINE_STEPS)
     for setting in _SETTINGS:
@@ -119,7 +121,3 @@ def _authorize(action: int, first: str | None, second: str | None, *_: str | Non
         or (action == sqlite3.SQLITE_PRAGMA and first == "table_info")
     )
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
-
-
-def _text(stored: bytes) -> str:
-    return stored.decode(errors="replace")
