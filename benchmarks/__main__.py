@@ -15,7 +15,8 @@ async def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="checkpoints per store")
     parser.add_argument("--rounds", type=int, default=40, help="how often each call is timed")
     arguments = parser.parse_args()
-    stores = {size: generator.store(size) for size in arguments.sizes}
+    stores = {f"{size:,}": generator.store(size) for size in arguments.sizes}
+    stores[generator.LONG] = generator.long_store()
     await layer.report(stores, arguments.rounds)
     await pages.report(stores, arguments.rounds)
 

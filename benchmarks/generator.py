@@ -1,7 +1,8 @@
 """Stores of a given size, in the official schema and the official serializer's bytes.
 
 Threads of 20 checkpoints, written by turns of four with 60 of them going on at once, as a busy agent does;
-one in 20 calls a subgraph. States hold two messages, about a kilobyte.
+one in 20 calls a subgraph. And one store of few threads, which are long. States hold two messages, about a
+kilobyte.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ ID = "0" * 36
 TS = "0000-00-00T00:00:00.000000+00:00"
 VERSION = "00000000000000000000000000000002.0.5243450906284147"
 BATCH = 5_000
+LONG = "long-threads"
+LENGTHS = [100_000] + 20 * [5_000]  # checkpoints of each thread of that store
 
 _CHECKPOINT = "INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)"
 _WRITE = (
@@ -57,24 +60,32 @@ class Thread:
 
 def store(checkpoints: int) -> Path:
     """Return the path of a store with this many checkpoints, generated once per machine."""
-    path = FOLDER / f"{LAYOUT}-{checkpoints}.sqlite"
+    return _stored(str(checkpoints), islice(_rows(random.Random(42)), checkpoints))
+
+
+def long_store() -> Path:
+    """Return the path of the store of long threads, generated once per machine."""
+    return _stored(LONG, _long_rows(random.Random(42)))
+
+
+def _stored(name: str, rows: Iterator[tuple[Row, list[Row]]]) -> Path:
+    path = FOLDER / f"{LAYOUT}-{name}.sqlite"
     if not path.exists():
         FOLDER.mkdir(exist_ok=True)
         began = time.perf_counter()
         partial = path.with_suffix(".partial")
         partial.unlink(missing_ok=True)
-        _write(partial, checkpoints)
+        _write(partial, rows)
         partial.rename(path)
         seconds, size = time.perf_counter() - began, path.stat().st_size / 1e6
-        print(f"generated {path}: {checkpoints:,} checkpoints, {size:,.0f} MB, {seconds:.0f} s")
+        print(f"generated {path}: {size:,.0f} MB, {seconds:.0f} s")
     return path
 
 
-def _write(path: Path, checkpoints: int) -> None:
+def _write(path: Path, rows: Iterator[tuple[Row, list[Row]]]) -> None:
     with closing(sqlite3.connect(path)) as conn:
         SqliteSaver(conn).setup()
         conn.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-800000")
-        rows = islice(_rows(random.Random(42)), checkpoints)
         while batch := list(islice(rows, BATCH)):
             conn.executemany(_CHECKPOINT, (checkpoint for checkpoint, _ in batch))
             conn.executemany(_WRITE, (write for _, writes in batch for write in writes))
@@ -94,6 +105,15 @@ def _rows(chance: random.Random) -> Iterator[tuple[Row, list[Row]]]:
                 yield _step(thread, ns, chance.choice(blobs), chance.choice(values))
         if thread.steps >= STEPS:
             active[place] = _thread(chance)
+
+
+def _long_rows(chance: random.Random) -> Iterator[tuple[Row, list[Row]]]:
+    blobs, values = _pool(chance)
+    turns = [thread for length in LENGTHS for thread in [_thread(chance)] * (length // TURN)]
+    chance.shuffle(turns)
+    for thread in turns:
+        for _ in range(TURN):
+            yield _step(thread, "", chance.choice(blobs), chance.choice(values))
 
 
 def _step(thread: Thread, ns: str, blob: bytes, value: bytes) -> tuple[Row, list[Row]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.clock import medians, table
@@ -28,17 +29,17 @@ class Sample:
 
 
 async def sample(path: Path) -> Sample:
-    """Pick the twentieth thread of the list."""
+    """Pick the longest thread of the first page."""
 
     async def pick(store: Store) -> Sample:
-        row = (await store.threads()).threads[20]
+        row = max((await store.threads()).threads, key=attrgetter("checkpoints"))
         assert row.head
         return Sample(row.thread_id, row.head.checkpoint_id)
 
     return await read(Location.parse(str(path)), pick)
 
 
-async def report(stores: dict[int, Path], rounds: int) -> None:
+async def report(stores: dict[str, Path], rounds: int) -> None:
     """Print the median of each question at each size, and the first page against GROUP BY."""
     calls: dict[str, Callable[[], Awaitable[Any]]] = {}
     for size, path in stores.items():
@@ -49,7 +50,7 @@ async def report(stores: dict[int, Path], rounds: int) -> None:
     rows["first page is faster by"] = [
         f"{taken[f'{size} {GROUP_BY}'] / taken[f'{size} {FIRST_PAGE}']:.1f} x" for size in stores
     ]
-    table("Store layer, opening and closing included", [f"{size:,}" for size in stores], rows)
+    table("Store layer, opening and closing included", list(stores), rows)
 
 
 async def _questions(path: Path) -> dict[str, Callable[[], Awaitable[Any]]]:

@@ -70,7 +70,7 @@ class Visitor:
         }
 
 
-async def report(stores: dict[int, Path], rounds: int) -> None:
+async def report(stores: dict[str, Path], rounds: int) -> None:
     """Print the server time of each page, read anew and remembered, and its ratio to one without data."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "explorer.settings")
     os.environ |= {"EXPLORER_STORES": "\n".join(map(str, stores.values())), "EXPLORER_TOKEN": TOKEN}
@@ -94,7 +94,7 @@ async def report(stores: dict[int, Path], rounds: int) -> None:
     rows: dict[str, list[str]] = {f"page without data ({WITHOUT_DATA})": [f"{bare:.2f} ms"] * len(stores)}
     for call, time in taken.items():
         rows.setdefault(call.partition(" ")[2], []).append(f"{time:.2f} ms {time / bare:5.2f} x")
-    table("Pages, server time and ratio to a page without data", [f"{size:,}" for size in stores], rows)
+    table("Pages, server time and ratio to a page without data", list(stores), rows)
 
 
 async def _addresses(path: Path) -> dict[str, str]:
