@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 GREATEST_ROWID = 2**63 - 1
 LONG = 1_000  # checkpoints of a thread, 40 µs to count
 NAMESPACES = 1_000
-WALK = (200, 200, 400, 800, 1_600, 3_200, 6_400, 7_200)  # rows by chunk; 20,000 in all
-STEPS_BEFORE_FEW = 4  # chunks walked before it is worth asking whether there are few threads
+WALK = (400, 400, 800, 1_600, 3_200, 6_400, 7_200)  # rows by chunk; 20,000 in all
+STEPS_BEFORE_FEW = 3  # chunks walked before it is worth asking whether there are few threads
 FEW = 500  # thread ids, 1 ms to skip through
 SCAN = 5_000  # thread ids by chunk
 SCAN_SECONDS = 2.0
