@@ -36,7 +36,8 @@ async def delta_items(saver: BaseCheckpointSaver[Any], config: RunnableConfig, c
         if at is None or not isinstance(at.checkpoint, dict):
             break
         found += reversed([value for _, name, value in at.pending_writes or () if name == channel])
-        if channel in (values := at.checkpoint.get("channel_values", {})):
+        values = at.checkpoint.get("channel_values")
+        if isinstance(values, dict) and channel in values:
             found.append(_snapshot(values[channel]))
             break
     return [item for value in reversed(found) for item in (value if isinstance(value, list) else [value])]

@@ -47,4 +47,4 @@ def _line(label: str, text: str) -> str:
 
 
 def _number(number: int | None) -> str:
-    return "unknown: the index is damaged" if number is None else f"{number:,}"
+    return "unknown" if number is None else f"{number:,}"

@@ -86,6 +86,8 @@ def named(name: str) -> Iterator[None]:
         unknown = StoreDamaged, f"cannot be read ({getattr(error, 'sqlite_errorname', 'unknown error')})"
         kind, sentence = _ERRORS.get(code & 0xFF, unknown)
         raise kind(f"{name} {sentence}.") from error
+    except UnicodeDecodeError as error:  # SQLite quoted a schema that is no UTF-8
+        raise StoreDamaged(f"{name} is damaged.") from error
 
 
 def _connect(opening: Opening, name: str) -> Connected:

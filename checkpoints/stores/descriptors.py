@@ -9,7 +9,9 @@ is closed when no connection refers to it any more.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 
 KEPT = 128
@@ -22,8 +24,11 @@ class Descriptor:
     """A file open for reading."""
 
     def __init__(self, path: str) -> None:
-        self.fd = os.open(path, os.O_RDONLY)
+        # A pipe would keep its opener waiting for a writer.
+        self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self.status = os.fstat(self.fd)
+        if not stat.S_ISREG(self.status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
 
     def __del__(self) -> None:
         if hasattr(self, "fd"):

@@ -140,7 +140,7 @@ def _walk(schema: Schema, before: int | None, wanted: int) -> Operation[list[Ent
         if step == STEPS_BEFORE_FEW and (yield from _are_few(schema)):
             return None
         rows = yield Statement(_WALK, (top, size))
-        met = [(last, thread_id) for last, thread_id, *_ in rows if thread_id not in seen]
+        met = [(last, id) for last, id, *_ in rows if id is not None and id not in seen]
         seen.update(thread_id for _, thread_id in met)
         entries += yield from _placed(met, first=before is None)
         top = min((first for _, _, first, _ in rows), default=1) - 1

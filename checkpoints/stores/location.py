@@ -29,5 +29,10 @@ class Location:
 
     @property
     def name(self) -> str:
-        """The file's name, without its folder."""
-        return os.path.basename(self.path)
+        """The file's name, without its folder, as it can be shown."""
+        return shown(os.path.basename(self.path))
+
+
+def shown(path: str) -> str:
+    """Return a path as text that can be written, also one whose bytes are no text."""
+    return os.fsencode(path).decode(errors="replace")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from checkpoints.errors import NotADatabase, StoreIsDirectory, StoreMissing, StoreUnreadable
 from checkpoints.stores.descriptors import Descriptor, drop_gone, hold
+from checkpoints.stores.location import shown
 
 MAGIC = b"SQLite format 3\x00"
 WRITE_VERSION, READ_VERSION = 18, 19
@@ -75,6 +76,7 @@ def choose(path: str) -> Opening:
     """
     _require_file(path)
     path = os.path.realpath(path)
+    _require_regular_logs(path)
     fingerprint = Fingerprint.of(path)
     database = _hold(path)
     header = database.read(100, 0)
@@ -94,7 +96,7 @@ def sqlite_uri(path: str, query: str) -> str:
 
 
 def _require_file(path: str) -> None:
-    name = os.path.basename(path)
+    name = shown(os.path.basename(path))
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -108,8 +110,15 @@ def _require_file(path: str) -> None:
         raise NotADatabase(f"{name} is not a regular file.")
 
 
+def _require_regular_logs(path: str) -> None:
+    """SQLite would wait for ever at a pipe."""
+    for log in (f"{path}-wal", f"{path}-journal"):
+        if os.path.lexists(log) and not os.path.isfile(log):
+            raise StoreUnreadable(f"{shown(os.path.basename(log))} is not a regular file.")
+
+
 def _require_database(header: bytes, path: str) -> None:
-    name = os.path.basename(path)
+    name = shown(os.path.basename(path))
     if not header:
         raise NotADatabase(f"{name} is empty.")
     if len(header) < 100 or not header.startswith(MAGIC):
@@ -120,9 +129,9 @@ def _hold(path: str) -> Descriptor:
     try:
         return hold(path)
     except FileNotFoundError:
-        raise StoreMissing(f"There is no file {os.path.basename(path)}.") from None
+        raise StoreMissing(f"There is no file {shown(os.path.basename(path))}.") from None
     except OSError as error:
-        raise StoreUnreadable(f"{os.path.basename(path)} cannot be read: {error.strerror}.") from None
+        raise StoreUnreadable(f"{shown(os.path.basename(path))} cannot be read: {error.strerror}.") from None
 
 
 def _identity(path: str) -> tuple[int, int, int, int] | None:
@@ -140,7 +149,7 @@ def _shared_memory(path: str) -> Descriptor | None:
     except FileNotFoundError:
         return None
     except OSError:
-        raise StoreUnreadable(f"{os.path.basename(path)}-shm cannot be read.") from None
+        raise StoreUnreadable(f"{shown(os.path.basename(path))}-shm cannot be read.") from None
     return shared if _in_use(shared) else None
 
 

@@ -15,8 +15,9 @@ import threading
 from contextlib import closing
 from dataclasses import replace
 
-from checkpoints.errors import NoRoomForCopy, StoreBusy
+from checkpoints.errors import NoRoomForCopy, StoreBusy, StoreUnreadable
 from checkpoints.stores.descriptors import hold
+from checkpoints.stores.location import shown
 from checkpoints.stores.opening import Fingerprint, Opening, sqlite_uri
 
 CHUNK = 1 << 20
@@ -39,11 +40,17 @@ def recovered(opening: Opening) -> Opening:
 
 
 def _copy(path: str, fingerprint: Fingerprint) -> str:
-    folder = tempfile.mkdtemp(prefix="checkpoint-store-")
+    name = shown(os.path.basename(path))
+    try:
+        folder = tempfile.mkdtemp(prefix="checkpoint-store-")
+    except OSError as error:
+        raise NoRoomForCopy(f"{name} must be copied to be read: {error.strerror}.") from None
     try:
         return _recover(path, fingerprint, os.path.join(folder, "store.sqlite"))
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise StoreUnreadable(f"{name} cannot be copied to be read: {error.strerror}.") from None
         raise
 
 
@@ -52,7 +59,7 @@ def _recover(path: str, fingerprint: Fingerprint, copy: str) -> str:
         if os.path.exists(path + suffix):
             _copy_file(path + suffix, copy + suffix)
     if Fingerprint.of(path) != fingerprint:
-        raise StoreBusy(f"{os.path.basename(path)} was written while it was copied.")
+        raise StoreBusy(f"{shown(os.path.basename(path))} was written while it was copied.")
     with closing(sqlite3.connect(sqlite_uri(copy, "mode=rw"), uri=True)) as conn:
         conn.execute("PRAGMA trusted_schema=OFF")
         conn.execute("PRAGMA journal_mode=DELETE")
@@ -62,7 +69,9 @@ def _recover(path: str, fingerprint: Fingerprint, copy: str) -> str:
 def _copy_file(source: str, target: str) -> None:
     held = hold(source)
     if shutil.disk_usage(os.path.dirname(target)).free < os.stat(source).st_size + SPARE:
-        raise NoRoomForCopy(f"{os.path.basename(source)} must be copied to be read, but the disk is full.")
+        raise NoRoomForCopy(
+            f"{shown(os.path.basename(source))} must be copied to be read, but the disk is full."
+        )
     with open(target, "wb") as file:
         offset = 0
         while chunk := held.read(CHUNK, offset):

@@ -22,26 +22,46 @@ if TYPE_CHECKING:
 KIB, MIB = 1024, 1024 * 1024
 METADATA_BYTES = MIB
 MOST_WRITES = 20_000
+NAME_CHARACTERS = 2_000
 
-STORED_ID = "CAST(checkpoint_id AS TEXT), typeof(checkpoint_id) = 'blob', CAST(checkpoint_id AS BLOB)"
+
+def _name(column: str) -> str:
+    """Read a column of names as text of bounded length: a default of a megabyte stands in no row."""
+    return f"substr(CAST({column} AS TEXT), 1, {NAME_CHARACTERS})"
+
+
+def _size(column: str) -> str:
+    return (
+        f"(CASE typeof({column}) WHEN 'text' THEN length(CAST({column} AS BLOB)) ELSE length({column}) END)"
+    )
+
+
+STORED_ID = """ifnull(CAST(checkpoint_id AS TEXT), ''), typeof(checkpoint_id) = 'blob',
+       ifnull(CAST(checkpoint_id AS BLOB), x'')"""
 ID = "CASE WHEN ?4 THEN CAST(?3 AS TEXT) ELSE ?3 END"
-# CASE leaves a value over the budget on its pages: length() of a BLOB needs only the header of its row. Casts
-# because SQLite keeps any type in any column.
+# CASE leaves a value over the budget on its pages: length() of a BLOB needs only the header of its row; that
+# of a text ends at a NUL. Casts because SQLite keeps any type in any column, NULL where a table allows it.
 _COLUMNS = """
-SELECT {stored_id}, CAST(parent_checkpoint_id AS TEXT), CAST(type AS TEXT),
-       CASE WHEN length(checkpoint) <= ?5 THEN CAST(checkpoint AS BLOB) END,
-       CASE WHEN length(metadata) <= ?6 AND typeof(metadata) IN ('blob', 'text') THEN metadata END,
-       ifnull(length(checkpoint), 0), ifnull(length(metadata) > ?6, 0)
+SELECT {stored_id}, {parent}, {type},
+       CASE WHEN {size} <= ?5 THEN CAST(checkpoint AS BLOB) END,
+       CASE WHEN {metadata_size} <= ?6 AND typeof(metadata) IN ('blob', 'text') THEN metadata END,
+       ifnull({size}, 0), ifnull({metadata_size} > ?6, 0)
 FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?2
-""".replace("{stored_id}", STORED_ID)
+""".format(
+    stored_id=STORED_ID,
+    parent=_name("parent_checkpoint_id"),
+    type=_name("type"),
+    size=_size("checkpoint"),
+    metadata_size=_size("metadata"),
+)
 BY_ID = f"{_COLUMNS} AND checkpoint_id = {ID}"
 HEAD = f"{_COLUMNS} ORDER BY checkpoint_id DESC LIMIT 1"
 FIRST = f"{_COLUMNS} ORDER BY checkpoint_id LIMIT 1"
 _WRITES = """
-SELECT CAST(task_id AS TEXT), CAST({task_path} AS TEXT), CAST(idx AS INTEGER),
-       CAST(channel AS TEXT), CAST(type AS TEXT),
-       CASE WHEN length(value) <= ?5 THEN CAST(value AS BLOB) END,
-       ifnull(length(value), 0)
+SELECT ifnull({task_id}, ''), ifnull({path}, ''), ifnull(CAST(idx AS INTEGER), 0),
+       ifnull({channel}, ''), {type},
+       CASE WHEN {size} <= ?5 THEN CAST(value AS BLOB) END,
+       ifnull({size}, 0)
 FROM {writes} WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id = {id}
 LIMIT ?6
 """
@@ -117,7 +137,7 @@ def checkpoint_rows(
                 size > most,
                 bool(metadata_skipped),
             )
-            left -= len(blob or b"")
+            left -= len(blob or b"") + len(metadata or b"")
     return found
 
 
@@ -125,7 +145,8 @@ def write_rows(
     keys: Iterable[Key], budget: Budget, schema: Schema
 ) -> Operation[dict[Key, tuple[WriteRow, ...]]]:
     """Fetch the writes of these checkpoints, each in the saver's order, and at most `MOST_WRITES` of all."""
-    sql = schema.sql(_WRITES, id=ID)
+    names = {name: _name(name) for name in ("task_id", "channel", "type")}
+    sql = schema.sql(_WRITES, id=ID, path=_name(schema.sql("{task_path}")), size=_size("value"), **names)
     found: dict[Key, tuple[WriteRow, ...]] = {}
     left, room = budget.page, MOST_WRITES
     for key in keys:

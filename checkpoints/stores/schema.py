@@ -22,6 +22,8 @@ WRITES = frozenset(
     {"thread_id", "checkpoint_ns", "checkpoint_id", "task_id", "idx", "channel", "type", "value"}
 )
 
+DEFAULT_CHARACTERS = 100
+
 _TABLES = """
 SELECT lower(name), type, ifnull(rootpage, 0) FROM sqlite_master
 WHERE name IN ('checkpoints', 'writes') COLLATE NOCASE
@@ -48,12 +50,12 @@ class Schema:
             # Views and virtual tables (no root page) run code of the file's author.
             if kind != "table" or not root:
                 raise NoCheckpointTables(f"{name} has a {table} that is not an ordinary table.")
-        columns = {table: _columns(conn, table) for table in tables}
+        columns = {table: _columns(conn, table, name) for table in tables}
         _require(columns, name)
         return cls(
             writes="writes" in tables,
             task_path="task_path" in columns.get("writes", ()),
-            rowid=all(_has_rowid(conn, table) for table in tables),
+            rowid=all("rowid" not in columns[table] and _has_rowid(conn, table) for table in tables),
         )
 
     def sql(self, template: str, **parts: object) -> str:
@@ -65,8 +67,17 @@ class Schema:
         )
 
 
-def _columns(conn: sqlite3.Connection, table: str) -> frozenset[str]:
-    return frozenset(row[1].lower() for row in conn.execute(f"PRAGMA table_info({table})"))
+def _columns(conn: sqlite3.Connection, table: str, name: str) -> frozenset[str]:
+    """Return the names of a table's columns. Raises NoCheckpointTables for one that makes up its content.
+
+    A generated column, or a default of a megabyte, gives every row more bytes than the file has.
+    """
+    columns = set()
+    for _, column, _, _, default, _, hidden in conn.execute(f"PRAGMA table_xinfo({table})"):
+        if hidden or len(default or "") > DEFAULT_CHARACTERS:
+            raise NoCheckpointTables(f"{name} has a {table} table whose columns make up their content.")
+        columns.add(column.lower())
+    return frozenset(columns)
 
 
 def _require(columns: dict[str, frozenset[str]], name: str) -> None:

@@ -16,6 +16,7 @@ from checkpoints.sqlite.driver import Operation, arun
 from checkpoints.stores import threads, timeline
 from checkpoints.stores.connection import Connected, connect, named
 from checkpoints.stores.listing import count_threads, last_rows
+from checkpoints.stores.location import shown
 from checkpoints.stores.opening import Fingerprint
 from checkpoints.stores.records import (
     CheckpointRow,
@@ -57,7 +58,7 @@ class SqliteStore:
         count, more = await self._run(count_threads(self._schema, COUNT_SECONDS))
         return Overview(
             name=self.location.name,
-            location=self.location.text,
+            location=shown(self.location.text),
             bytes=Fingerprint.of(self._opening.path).bytes,
             journal_mode=self._opening.journal_mode,
             threads=count,

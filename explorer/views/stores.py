@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from checkpoints.errors import StoreError
 from checkpoints.stores import Location, read
+from checkpoints.stores.location import shown
 from checkpoints.stores.opening import Fingerprint
 from explorer import addresses
 from explorer.rendering import screen
@@ -46,7 +47,9 @@ async def _line(slug: str, location: Location) -> StoreLine:
     try:
         found = await read(location, lambda opened: opened.overview())
     except StoreError as error:
-        return StoreLine(slug, location.name, location.text, "", "", "", "", error.sentence, error.advice)
+        return StoreLine(
+            slug, location.name, shown(location.text), "", "", "", "", error.sentence, error.advice
+        )
     return StoreLine(
         slug=slug,
         name=found.name,
