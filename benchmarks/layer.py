@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.clock import medians, table
+from checkpoints.errors import ReadTimeout
 from checkpoints.stores import Location, Search, Store, read
 
 if TYPE_CHECKING:
@@ -63,7 +64,11 @@ async def _questions(path: Path) -> dict[str, Callable[[], Awaitable[Any]]]:
             conn.execute(GROUPING).fetchall()
 
     def question(ask: Callable[[Store], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
-        return lambda: read(location, ask)
+        async def ask_it() -> None:
+            with suppress(ReadTimeout):  # on a cold disk a search may; its time counts all the same
+                await read(location, ask)
+
+        return ask_it
 
     return {
         "opening alone": question(_nothing),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from explorer import addresses
 from explorer.bounds import NAMESPACES, first
-from explorer.wording import short
+from explorer.wording import at_least, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,7 @@ class NamespaceLine:
     node: str
     task: str
     depth: int
-    checkpoints: int
+    checkpoints: str
     href: str
     current: bool
 
@@ -39,7 +39,7 @@ def namespace_lines(
             node=segment(row.checkpoint_ns)[0],
             task=short(segment(row.checkpoint_ns)[1]),
             depth=row.checkpoint_ns.count("|") + 1 if row.checkpoint_ns else 0,
-            checkpoints=row.checkpoints,
+            checkpoints=at_least(row.checkpoints, row.at_least),
             href=addresses.timeline(store, thread, ns=row.checkpoint_ns, density=density),
             current=row.checkpoint_ns == current,
         )

@@ -74,3 +74,8 @@ def count(number: int, singular: str, plural: str | None = None) -> str:
 def number(step: int | None) -> str:
     """Return a step's number with a real minus: the first is −1."""
     return "?" if step is None else str(step).replace("-", "−")
+
+
+def at_least(number: int, more: bool) -> str:
+    """Return a count, with a plus when it was not counted to the end: `10,000+`."""
+    return f"{number:,}+" if more else f"{number:,}"

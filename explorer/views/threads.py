@@ -18,7 +18,7 @@ from explorer.recall import recall
 from explorer.rendering import screen
 from explorer.rows import joined
 from explorer.stores import located
-from explorer.wording import ago, count, exact
+from explorer.wording import ago, at_least, count, exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -106,7 +106,7 @@ def _line(store: str, row: ThreadRow, serde: InertSerializer) -> ThreadLine:
         "status": found,
         "tone": found.replace(" ", "-"),
         "next": f"next: {', '.join(plan)}" if plan else "",
-        "checkpoints": f"{row.checkpoints:,}",
+        "checkpoints": at_least(row.checkpoints, row.at_least),
         "namespaces": "" if row.namespaces == 1 else count(row.namespaces, "namespace"),
         "last": _last(head),
         "iso": written_at.isoformat() if written_at else "",

@@ -18,6 +18,7 @@ from explorer.rendering import screen
 from explorer.steps import StepLine, rows, step_lines
 from explorer.stores import located
 from explorer.tasks import Pending, pending_card
+from explorer.wording import at_least
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -40,7 +41,7 @@ class TimelineScreen:
     densities: tuple[tuple[str, str], ...]
     namespaces: tuple[NamespaceLine, ...]
     more_namespaces: int
-    checkpoints: int
+    checkpoints: str
     steps: tuple[StepLine, ...]
     pending: Pending | None
     older: str
@@ -109,7 +110,9 @@ def _screen(
         densities=tuple((name, addresses.timeline(store, thread, ns=ns, density=name)) for name in DENSITIES),
         namespaces=namespace_lines(store, thread, ns, density, namespaces),
         more_namespaces=max(len(namespaces) - NAMESPACES, 0),
-        checkpoints=next((row.checkpoints for row in namespaces if row.checkpoint_ns == ns), 0),
+        checkpoints=next(
+            (_checkpoints(row) for row in namespaces if row.checkpoint_ns == ns), "0 checkpoints"
+        ),
         steps=lines,
         pending=pending_card(related[0]) if related and page.newer is None else None,
         older=_page_link(store, thread, ns, density, lines[-1].id) if more and lines else "",
@@ -121,3 +124,8 @@ def _screen(
 
 def _page_link(store: str, thread: str, ns: str, density: str, before: str | None) -> str:
     return addresses.timeline(store, thread, ns=ns, before=before, density=density)
+
+
+def _checkpoints(row: NamespaceRow) -> str:
+    number = at_least(row.checkpoints, row.at_least)
+    return f"{number} checkpoint{'' if row.checkpoints == 1 else 's'}"
