@@ -25,7 +25,7 @@ from checkpoints.inert import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pathlib import Path, PosixPath
 
 Row = tuple[str, bytes]
 INERT = InertSerializer()
@@ -99,7 +99,7 @@ def test_a_constructor_of_one_argument_is_named(name: str, module: str, cls: str
 @pytest.mark.parametrize(
     ("name", "module", "cls", "payload"),
     [
-        ("path", "pathlib", "PosixPath", ["/", "tmp", "a"]),
+        ("path", PosixPath.__module__, "PosixPath", ["/", "tmp", "a"]),
         ("regex", "re", "compile", ["a+", 34]),
         ("timedelta", "datetime", "timedelta", [1, 2, 0]),
         ("date", "datetime", "date", [2026, 1, 2]),
