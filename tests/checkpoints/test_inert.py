@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PosixPath
 from typing import TYPE_CHECKING, Any
 
 import inert_graphs
@@ -25,7 +26,7 @@ from checkpoints.inert import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path, PosixPath
+    from pathlib import Path
 
 Row = tuple[str, bytes]
 INERT = InertSerializer()
