@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from checkpoints.inert import Constructed, opened
+from checkpoints.inert import Constructed, opened, payload
 from checkpoints.inert.packing import fingerprint
 from checkpoints.messages import Message, message
 from checkpoints.outline import brief
@@ -101,8 +101,7 @@ def difference(before: Any, after: Any, path: str = "", depth: int = DEPTH) -> I
 
 def whole(sign: Literal["+", "-"], path: str, value: Any) -> Iterator[DiffLine]:
     """Yield a value as lines of one sign: a line a field where it has fields, else one."""
-    seen = opened(value)
-    fields = seen.payload if isinstance(seen, Constructed) else value
+    fields = payload(value)
     if isinstance(fields, Mapping) and 0 < len(fields) <= PARTS_SHOWN:
         for key, part in fields.items():
             yield DiffLine(sign, _joined(path, key), brief(part, 400))

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.channels import START
-from checkpoints.inert import Constructed, opened
+from checkpoints.inert import payload
 from checkpoints.messages import spoken
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ def preview(first: Snapshot | None, head: Snapshot | None) -> str:
 def _states(first: Snapshot | None, head: Snapshot | None) -> Iterator[Mapping[str, Any]]:
     if first is not None:
         started = first.values.get(START)
-        found = opened(started)
-        state = found.payload if isinstance(found, Constructed) else started
+        state = payload(started)
         if isinstance(state, Mapping):
             yield state
         else:

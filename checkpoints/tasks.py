@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from checkpoints.channels import ERROR, INTERRUPT, RESUME, SCHEDULED, SENDS, START, fits, trigger
-from checkpoints.inert import Constructed, opened
+from checkpoints.inert import payload
 
 if TYPE_CHECKING:
     from checkpoints.snapshot import PendingWrite, Snapshot
@@ -112,11 +112,10 @@ def interrupts(value: Any) -> Iterator[Interrupt]:
 
 
 def _fields(item: Any) -> Mapping[str, Any]:
-    seen = opened(item)
-    payload = seen.payload if isinstance(seen, Constructed) else item
-    if isinstance(payload, Mapping):
-        return payload
-    return {"value": payload[0]} if isinstance(payload, (list, tuple)) and payload else {}
+    inside = payload(item)
+    if isinstance(inside, Mapping):
+        return inside
+    return {"value": inside[0]} if isinstance(inside, (list, tuple)) and inside else {}
 
 
 def send_nodes(value: Any) -> tuple[str | None, ...]:
@@ -125,12 +124,11 @@ def send_nodes(value: Any) -> tuple[str | None, ...]:
 
 
 def _send_node(item: Any) -> str | None:
-    seen = opened(item)
-    payload = seen.payload if isinstance(seen, Constructed) else item
-    if isinstance(payload, Mapping):
-        node = payload.get("node")
+    inside = payload(item)
+    if isinstance(inside, Mapping):
+        node = inside.get("node")
     else:
-        node = payload[0] if isinstance(payload, (list, tuple)) and payload else None
+        node = inside[0] if isinstance(inside, (list, tuple)) and inside else None
     return node if isinstance(node, str) else None
 
 
@@ -201,16 +199,11 @@ def _is_unfinished_last(value: Any) -> bool:
 
 def _members(value: Any) -> set[str]:
     """Return the names that a join has seen; a deferred one is a pair with whether the graph has ended."""
-    items = _payload(value)
+    items = payload(value)
     match items:
         case [names, bool() as ended]:
-            items = _payload(names) if ended else ()
+            items = payload(names) if ended else ()
     return {item for item in items if isinstance(item, str)} if isinstance(items, (list, tuple)) else set()
-
-
-def _payload(value: Any) -> Any:
-    seen = opened(value)
-    return seen.payload if isinstance(seen, Constructed) else value
 
 
 def _awakened(at: Snapshot, learnt: Mapping[str, set[str]]) -> set[str]:

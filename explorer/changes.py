@@ -12,6 +12,8 @@ from explorer.values import MessageCard, message_card, stored_type
 from explorer.wording import count
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from checkpoints.steps import Step
 
 
@@ -27,10 +29,15 @@ class Change:
     cut: bool
 
 
-def changes(step: Step) -> list[Change]:
+def changed(step: Step) -> list[str]:
+    """Name the channels that differ from the parent's, LangGraph's own among them."""
+    return changed_channels(step.parent.values if step.parent else {}, step.at.values)
+
+
+def changes(step: Step, moved: Iterable[str]) -> list[Change]:
     """Describe what changed in the state against the parent, `CHANGES` at most; for an input, the input."""
     before = step.parent.values if step.parent else {}
-    names = [name for name in changed_channels(before, step.at.values) if not is_own(name, step)]
+    names = [name for name in moved if not is_own(name, step)]
     if step.at.source == "input" and START in step.at.values:
         names.insert(0, START)
     stored = [_change(channel_change(name, before, step.at.values)) for name in first(names, CHANGES)[0]]
@@ -44,12 +51,10 @@ def _delta_change(name: str, writes: list[Any]) -> Change:
     return replace(_change(found), kind="written", note=f"DeltaChannel, {count(len(items), 'item')}")
 
 
-def unchanged(step: Step) -> list[str]:
+def unchanged(step: Step, moved: Iterable[str]) -> list[str]:
     """Name the channels of the state that are as they were."""
-    if step.parent is None:
-        return []
-    changed = set(changed_channels(step.parent.values, step.at.values))
-    return [name for name in step.at.values if name not in changed and not is_own(name, step)]
+    left = set(moved)
+    return [name for name in step.at.values if name not in left and not is_own(name, step)]
 
 
 def is_own(name: str, step: Step) -> bool:

@@ -96,9 +96,9 @@ def _metadata(
     density: str, metadata: tuple[tuple[str, str], ...], above: tuple[tuple[str, str], ...] | None
 ) -> SafeString:
     """Render a step's own metadata: always when everything is shown, else where it is not that above."""
-    if density == "everything" or (density == "steps" and above is not None and metadata != above):
-        return joined("components/chip.html", ({"key": key, "value": value} for key, value in metadata))
-    return joined("components/chip.html", ())
+    differs = density == "steps" and above is not None and metadata != above
+    shown = metadata if density == "everything" or differs else ()
+    return joined("components/chip.html", ({"key": key, "value": value} for key, value in shown))
 
 
 def _tasks(ran: Sequence[Task]) -> SafeString:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from checkpoints.inert import Constructed, Deferred, DeltaSnapshot, Extension, opened
+from checkpoints.inert import Deferred, DeltaSnapshot, Extension, opened, payload
 from checkpoints.messages import Message, ToolCall, message, messages
 from checkpoints.outline import Line, Path, brief, outline, parts, type_name
 from explorer import addresses
@@ -82,7 +82,7 @@ def value_view(value: Any, address: Address, *, path: Path = (), start: int | No
         return value_view(seen.value, address, path=(*path, 0), start=start)
     if isinstance(value, str) and start is not None:
         return _text_view(value, address, path, start)
-    if isinstance(value, (list, tuple)) and (found := messages(value[:1])) and found:
+    if isinstance(value, (list, tuple)) and messages(value[:1]):
         return _conversation(value, address, path, start)
     return ValueView(
         type=stored_type(value),
@@ -114,15 +114,15 @@ def _text_view(text: str, address: Address, path: Path, start: int) -> ValueView
 
 
 def _conversation(value: Any, address: Address, path: Path, start: int | None) -> ValueView:
-    first = max(len(value) - MESSAGES_SHOWN, 0) if start is None else start
-    last = len(value) if start is None else min(start + MESSAGES_SHOWN * 5, len(value))
-    earlier, later = start is None and first > 0, last < len(value)
+    begin = max(len(value) - MESSAGES_SHOWN, 0) if start is None else start
+    end = len(value) if start is None else min(start + MESSAGES_SHOWN * 5, len(value))
+    earlier, later = start is None and begin > 0, end < len(value)
     return ValueView(
         type="messages",
         extent=f"{len(value):,}",
-        cards=tuple(_item_card(value[place], address, (*path, place)) for place in range(first, last)),
-        more=f"{first:,} earlier" if earlier else f"{len(value) - last:,} more" if later else "",
-        more_href=address(path=path, start=0) if earlier else address(path=path, start=last) if later else "",
+        cards=tuple(_item_card(value[place], address, (*path, place)) for place in range(begin, end)),
+        more=f"{begin:,} earlier" if earlier else f"{len(value) - end:,} more" if later else "",
+        more_href=address(path=path, start=0) if earlier else address(path=path, start=end) if later else "",
         more_first=earlier,
     )
 
@@ -138,8 +138,7 @@ def _field_address(address: Address, base: Path, value: Any, *names: str | int, 
     """Return the address of a field of a message, and of a field of that; of what there is of them."""
     place = base
     for name in names:
-        found = opened(value)
-        fields = found.payload if isinstance(found, Constructed) else value
+        fields = payload(value)
         keys: list[Any] = list(range(len(fields))) if isinstance(fields, list) else list(fields)
         if name not in keys:
             return address(path=place)
@@ -201,8 +200,7 @@ def stored_type(value: Any) -> str:
 
 
 def _extent(value: Any) -> str:
-    found = opened(value)
-    inside = found.payload if isinstance(found, Constructed) else value
+    inside = payload(value)
     return f"{len(inside):,}" if isinstance(inside, (Mapping, list, tuple)) else ""
 
 

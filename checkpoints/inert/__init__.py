@@ -7,7 +7,7 @@ object stays a record of what the row says, and goes back to the same bytes.
 from __future__ import annotations
 
 from checkpoints.inert.budget import Budget
-from checkpoints.inert.constructors import opened
+from checkpoints.inert.constructors import opened, payload
 from checkpoints.inert.msgpack import Deferred, Extension, channel_spans
 from checkpoints.inert.nodes import (
     Constructed,
@@ -36,4 +36,5 @@ __all__ = [
     "Unreadable",
     "channel_spans",
     "opened",
+    "payload",
 ]

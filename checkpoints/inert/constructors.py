@@ -55,3 +55,9 @@ def _call(module: str, name: str, value: dict[str, Any]) -> Constructed | None:
     if len(arguments) > 1:
         return Constructed(Kind.POSITIONAL, module, name, arguments, method)
     return Constructed(Kind.METHOD if method else Kind.SINGLE, module, name, arguments[0], method)
+
+
+def payload(value: Any) -> Any:
+    """Return what a stored object was made of; any other value as it is."""
+    seen = opened(value)
+    return seen.payload if isinstance(seen, Constructed) else value

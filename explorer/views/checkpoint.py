@@ -15,7 +15,7 @@ from checkpoints.stores import read
 from checkpoints.stores.records import TimelinePage
 from explorer import addresses
 from explorer.bounds import CHANNELS, VERSIONS, WRITES, first
-from explorer.changes import Change, changes, is_own, unchanged
+from explorer.changes import Change, changed, changes, is_own, unchanged
 from explorer.forms import TimelineParameters
 from explorer.offload import offload
 from explorer.rendering import screen, wants_fragment
@@ -163,6 +163,7 @@ def _screen(
     step = steps(page, serde)[0]
     at, row = step.at, step.at.row
     sizes = _sizes(row)
+    moved = changed(step)
     named, beyond = first(at.values.items(), CHANNELS)
     channels = [_channel(store, at, name, value, sizes) for name, value in named]
     return CheckpointScreen(
@@ -184,8 +185,8 @@ def _screen(
         parent_href=_parent_href(store, thread, ns, step, density),
         parent_missing=bool(at.parent_id) and step.parent is None,
         next=", ".join(step.next),
-        changes=tuple(changes(step)),
-        unchanged=", ".join(first(unchanged(step), CHANNELS)[0]),
+        changes=tuple(changes(step, moved)),
+        unchanged=", ".join(first(unchanged(step, moved), CHANNELS)[0]),
         tasks=_tasks(store, step),
         writes=sum(len(task.writes) for task in step.ran),
         channels=tuple(channel for channel in channels if not is_own(channel.name, step)),
