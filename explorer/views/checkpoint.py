@@ -31,7 +31,7 @@ from explorer.values import (
     value_view,
 )
 from explorer.views import timeline as timeline_screen
-from explorer.wording import exact, number, short, size
+from explorer.wording import exact, number, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,10 +80,7 @@ class TaskWrites:
 class CheckpointScreen:
     """What the page of one checkpoint shows."""
 
-    thread: str
-    ns: str
     id: str
-    short: str
     title: str
     step: str
     source: str
@@ -167,10 +164,7 @@ def _screen(
     named, beyond = first(at.values.items(), CHANNELS)
     channels = [_channel(store, at, name, value, sizes) for name, value in named]
     return CheckpointScreen(
-        thread=thread,
-        ns=ns,
         id=at.id,
-        short=short(at.id),
         title=title(step),
         step=number(at.step),
         source=at.source or "no source",

@@ -32,9 +32,8 @@ STEPS_SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class TimelineScreen:
-    """What a timeline shows. `selected` is the id of the checkpoint beside it, empty when there is none."""
+    """What a timeline shows."""
 
-    store: str
     thread: str
     ns: str
     density: str
@@ -47,7 +46,6 @@ class TimelineScreen:
     older: str
     newest: str
     bound: str | None
-    selected: str = ""
 
 
 async def timeline(request: HttpRequest, store: str, thread: str) -> HttpResponse:
@@ -103,7 +101,6 @@ def _screen(
     lines = step_lines(store, density, page, related, selected, STEPS_SHOWN)
     more = len(page.checkpoints) > STEPS_SHOWN or page.older is not None
     return TimelineScreen(
-        store=store,
         thread=thread,
         ns=ns,
         density=density,
@@ -118,7 +115,6 @@ def _screen(
         older=_page_link(store, thread, ns, density, lines[-1].id) if more and lines else "",
         newest="" if page.newer is None else _page_link(store, thread, ns, density, None),
         bound=page.bound,
-        selected=selected,
     )
 
 
