@@ -5,20 +5,22 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from checkpoints.sqlite import operations
 from checkpoints.sqlite.codec import address, decode, encode_checkpoint, encode_writes
-from checkpoints.sqlite.driver import Operation, T, commit, run
+from checkpoints.sqlite.commits import Commits
+from checkpoints.sqlite.driver import Operation, T, run
 from checkpoints.sqlite.listing import Listing
 from checkpoints.sqlite.schema import prepare
 from checkpoints.sqlite.sync_only import SyncOnly
 from checkpoints.sqlite.versions import next_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import (
@@ -43,6 +45,7 @@ class SqliteSaver(SyncOnly):
         self.conn = conn
         self.lock = threading.Lock()
         self.is_setup = False
+        self._commits = Commits()
 
     @classmethod
     @contextmanager
@@ -107,7 +110,7 @@ class SqliteSaver(SyncOnly):
     ) -> RunnableConfig:
         """Store a checkpoint, whose parent the config names, and return the config that names it."""
         row = encode_checkpoint(self.serde, config, checkpoint, metadata)
-        self._write(operations.put_checkpoint(row))
+        self._write(partial(operations.put_checkpoint, row))
         configurable = config["configurable"]
         return address(configurable["thread_id"], configurable["checkpoint_ns"], checkpoint["id"])
 
@@ -120,11 +123,11 @@ class SqliteSaver(SyncOnly):
     ) -> None:
         """Store the writes (channel, value) of a task on the checkpoint that the config names."""
         rows = encode_writes(self.serde, config, writes, task_id, task_path)
-        self._write(operations.put_writes(rows))
+        self._write(partial(operations.put_writes, rows))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete all checkpoints and writes of a thread, in one transaction."""
-        self._write(operations.delete_thread(str(thread_id)))
+        self._write(partial(operations.delete_thread, str(thread_id)))
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Return a channel version after `current`."""
@@ -134,10 +137,12 @@ class SqliteSaver(SyncOnly):
         with self.lock:
             return run(self.conn, operation)
 
-    def _write(self, operation: Operation[T]) -> T:
-        with self.lock:
-            self._prepare()
-            return commit(self.conn, operation)
+    def _write(self, operation: Callable[[], Operation[T]]) -> T:
+        with self._commits.join(operation) as call, self.lock:
+            while not call.done:
+                self._prepare()
+                self._commits.commit(self.conn)
+        return call.result()
 
     def _prepare(self) -> None:
         if not self.is_setup:

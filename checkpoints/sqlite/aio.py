@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import aiosqlite
@@ -12,7 +13,8 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from checkpoints.sqlite import operations
 from checkpoints.sqlite.codec import address, decode, encode_checkpoint, encode_writes
-from checkpoints.sqlite.driver import Operation, P, T, acommit, arun, on_thread
+from checkpoints.sqlite.commits import Commits
+from checkpoints.sqlite.driver import Operation, P, T, arun, on_thread
 from checkpoints.sqlite.listing import Listing
 from checkpoints.sqlite.schema import prepare
 from checkpoints.sqlite.versions import next_version
@@ -48,6 +50,7 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
         self.lock = asyncio.Lock()
         self.loop = asyncio.get_running_loop()
         self.is_setup = False
+        self._commits = Commits()
 
     @classmethod
     @asynccontextmanager
@@ -94,7 +97,7 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         """Store a checkpoint, whose parent the config names, and return the config that names it."""
         row = encode_checkpoint(self.serde, config, checkpoint, metadata)
-        await self._write(operations.put_checkpoint(row))
+        await self._write(partial(operations.put_checkpoint, row))
         configurable = config["configurable"]
         return address(configurable["thread_id"], configurable["checkpoint_ns"], checkpoint["id"])
 
@@ -107,11 +110,11 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
     ) -> None:
         """Store the writes (channel, value) of a task on the checkpoint that the config names."""
         rows = encode_writes(self.serde, config, writes, task_id, task_path)
-        await self._write(operations.put_writes(rows))
+        await self._write(partial(operations.put_writes, rows))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete all checkpoints and writes of a thread, in one transaction."""
-        await self._write(operations.delete_thread(str(thread_id)))
+        await self._write(partial(operations.delete_thread, str(thread_id)))
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Return a channel version after `current`."""
@@ -121,10 +124,13 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
         async with self.lock:
             return await arun(self.conn, operation)
 
-    async def _write(self, operation: Operation[T]) -> T:
-        async with self.lock:
-            await self._prepare()
-            return await acommit(self.conn, operation)
+    async def _write(self, operation: Callable[[], Operation[T]]) -> T:
+        with self._commits.join(operation) as call:
+            async with self.lock:
+                while not call.done:
+                    await self._prepare()
+                    await on_thread(self.conn, self._commits.commit)
+        return call.result()
 
     async def _prepare(self) -> None:
         if not self.is_setup:

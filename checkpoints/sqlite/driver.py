@@ -59,14 +59,6 @@ async def arun(conn: aiosqlite.Connection, operation: Operation[T]) -> T:
     return await on_thread(conn, run, operation)
 
 
-async def acommit(conn: aiosqlite.Connection, operation: Operation[T]) -> T:
-    """Run the operation on the connection's own thread, in one hop and one transaction.
-
-    A caller that is cancelled meanwhile leaves the transaction whole: it is done or not, never half.
-    """
-    return await on_thread(conn, commit, operation)
-
-
 async def on_thread(
     conn: aiosqlite.Connection,
     function: Callable[Concatenate[sqlite3.Connection, P], T],
@@ -89,25 +81,33 @@ def transaction(conn: sqlite3.Connection) -> Iterator[None]:
     waiting, when another connection wrote in between. A transaction that the connection's owner has open is
     joined and committed with ours, as by the official saver; an error undoes our part, theirs stays open.
     """
-    joined = conn.in_transaction
-    conn.execute("SAVEPOINT checkpoints" if joined else "BEGIN IMMEDIATE")
+    if conn.in_transaction:
+        with savepoint(conn, "checkpoints"):
+            yield
+        conn.commit()
+        return
+    conn.execute("BEGIN IMMEDIATE")
     try:
         yield
-        conn.execute("RELEASE checkpoints" if joined else "COMMIT")
+        conn.execute("COMMIT")
     except BaseException:
         if conn.in_transaction:  # SQLite itself rolls back when the disk is full
-            _roll_back(conn, joined=joined)
+            conn.execute("ROLLBACK")
         raise
-    if joined:
-        conn.commit()
 
 
-def _roll_back(conn: sqlite3.Connection, *, joined: bool) -> None:
-    if joined:
-        conn.execute("ROLLBACK TO checkpoints")
-        conn.execute("RELEASE checkpoints")
-    else:
-        conn.execute("ROLLBACK")
+@contextmanager
+def savepoint(conn: sqlite3.Connection, name: str) -> Iterator[None]:
+    """Undo what happens inside, and no more, when an error leaves the block."""
+    conn.execute(f"SAVEPOINT {name}")
+    try:
+        yield
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute(f"ROLLBACK TO {name}")
+            conn.execute(f"RELEASE {name}")
+        raise
+    conn.execute(f"RELEASE {name}")
 
 
 def _execute(conn: sqlite3.Connection, statement: Statement) -> list[Row]:
