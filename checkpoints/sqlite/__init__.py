@@ -11,16 +11,24 @@ from typing import TYPE_CHECKING, Any, Self
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from checkpoints.sqlite import operations
-from checkpoints.sqlite.codec import address, decode, encode_checkpoint, encode_writes
+from checkpoints.sqlite.codec import (
+    address,
+    channels_held,
+    decode,
+    decode_history,
+    encode_checkpoint,
+    encode_writes,
+)
 from checkpoints.sqlite.commits import Commits
 from checkpoints.sqlite.driver import Operation, T, run
+from checkpoints.sqlite.lineage import delta_history
 from checkpoints.sqlite.listing import Listing
 from checkpoints.sqlite.schema import prepare
 from checkpoints.sqlite.sync_only import SyncOnly
 from checkpoints.sqlite.versions import next_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import (
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
         Checkpoint,
         CheckpointMetadata,
         CheckpointTuple,
+        DeltaChannelHistory,
     )
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -128,6 +137,19 @@ class SqliteSaver(SyncOnly):
     def delete_thread(self, thread_id: str) -> None:
         """Delete all checkpoints and writes of a thread, in one transaction."""
         self._write(partial(operations.delete_thread, str(thread_id)))
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return what a channel's value is made of: what the nearest ancestor holds, the writes since.
+
+        Parents are followed by their links, also where those loop. A channel that no ancestor holds has no
+        `seed`: it starts empty.
+        """
+        if not channels:
+            return {}
+        holds = partial(channels_held, self.serde)
+        return decode_history(self.serde, self._read(delta_history(config, channels, holds)))
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Return a channel version after `current`."""

@@ -12,9 +12,17 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from checkpoints.sqlite import operations
-from checkpoints.sqlite.codec import address, decode, encode_checkpoint, encode_writes
+from checkpoints.sqlite.codec import (
+    address,
+    channels_held,
+    decode,
+    decode_history,
+    encode_checkpoint,
+    encode_writes,
+)
 from checkpoints.sqlite.commits import Commits
 from checkpoints.sqlite.driver import Operation, P, T, arun, on_thread
+from checkpoints.sqlite.lineage import delta_history
 from checkpoints.sqlite.listing import Listing
 from checkpoints.sqlite.schema import prepare
 from checkpoints.sqlite.versions import next_version
@@ -115,6 +123,19 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete all checkpoints and writes of a thread, in one transaction."""
         await self._write(partial(operations.delete_thread, str(thread_id)))
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return what a channel's value is made of: what the nearest ancestor holds, the writes since.
+
+        Parents are followed by their links, also where those loop. A channel that no ancestor holds has no
+        `seed`: it starts empty.
+        """
+        if not channels:
+            return {}
+        holds = partial(channels_held, self.serde)
+        return decode_history(self.serde, await self._read(delta_history(config, channels, holds)))
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Return a channel version after `current`."""

@@ -5,21 +5,29 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import ormsgpack
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
     CheckpointTuple,
     get_checkpoint_id,
     get_checkpoint_metadata,
 )
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from langchain_core.runnables import RunnableConfig
-    from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata
+    from langgraph.checkpoint.base import (
+        Checkpoint,
+        CheckpointMetadata,
+        DeltaChannelHistory,
+        PendingWrite,
+    )
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
     from checkpoints.sqlite.driver import Row
+    from checkpoints.sqlite.lineage import StoredHistory
 
 
 class Stored(NamedTuple):
@@ -43,13 +51,14 @@ def decode(
     return CheckpointTuple(
         config if config and get_checkpoint_id(config) else address(thread_id, ns, stored.checkpoint_id),
         serde.loads_typed((stored.type, stored.checkpoint)),
-        _decode_metadata(serde, stored.metadata),
+        decode_metadata(serde, stored.metadata),
         address(thread_id, ns, parent_id) if parent_id else None,
-        [(task, channel, serde.loads_typed((type_, value))) for task, channel, type_, value in stored.writes],
+        decode_writes(serde, stored.writes),
     )
 
 
-def _decode_metadata(serde: SerializerProtocol, raw: bytes | str | None) -> CheckpointMetadata:
+def decode_metadata(serde: SerializerProtocol, raw: bytes | str | None) -> CheckpointMetadata:
+    """Return the metadata that a row holds; {} for none."""
     # A serializer made for untrusted files reads metadata itself. It may sit inside LangGraph's wrappers
     # (the encrypting one, the one for untyped serializers), which both call it `serde`.
     layer: Any = serde
@@ -58,6 +67,44 @@ def _decode_metadata(serde: SerializerProtocol, raw: bytes | str | None) -> Chec
             return cast("CheckpointMetadata", loads(raw))
         layer = getattr(layer, "serde", None)
     return cast("CheckpointMetadata", {} if raw is None else json.loads(raw))
+
+
+def skim(serde: SerializerProtocol, type: str, blob: bytes) -> dict[str, Any]:
+    """Decode a checkpoint for the names in it. Objects may stay closed: opening them is most of the work."""
+    # LangGraph's own serializer is known to write what it calls msgpack; somebody else's may mean anything.
+    if type == "msgpack" and serde.__class__ is JsonPlusSerializer:
+        skimmed = ormsgpack.unpackb(blob, ext_hook=_leave_closed, option=ormsgpack.OPT_NON_STR_KEYS)
+    else:
+        skimmed = serde.loads_typed((type, blob))
+    return skimmed if isinstance(skimmed, dict) else {}
+
+
+def _leave_closed(code: int, data: bytes) -> None:
+    pass
+
+
+def channels_held(serde: SerializerProtocol, type: str, blob: bytes) -> Collection[str]:
+    """Return the names of the channels whose value a stored checkpoint holds."""
+    return (skim(serde, type, blob).get("channel_values") or {}).keys()
+
+
+def decode_history(
+    serde: SerializerProtocol, stored: dict[str, StoredHistory]
+) -> dict[str, DeltaChannelHistory]:
+    """Return what LangGraph replays: per channel the writes, oldest first, and the value they start from."""
+    seeds = {history.seed.checkpoint_id: history.seed for history in stored.values() if history.seed}
+    states = {id: serde.loads_typed((seed.type, seed.checkpoint)) for id, seed in seeds.items()}
+    found: dict[str, DeltaChannelHistory] = {}
+    for channel, history in stored.items():
+        found[channel] = {"writes": decode_writes(serde, history.writes)}
+        if history.seed:
+            found[channel]["seed"] = states[history.seed.checkpoint_id]["channel_values"][channel]
+    return found
+
+
+def decode_writes(serde: SerializerProtocol, writes: Iterable[Row]) -> list[PendingWrite]:
+    """Return the pending writes (task, channel, value) of stored ones."""
+    return [(task, channel, serde.loads_typed((type_, value))) for task, channel, type_, value in writes]
 
 
 def encode_checkpoint(

@@ -55,7 +55,7 @@ def get(config: RunnableConfig) -> Operation[Stored | None]:
 
 def _find(sql: str, *parameters: str) -> Operation[Stored | None]:
     rows = yield from select(sql, parameters)
-    return Stored._make((*rows[0], (yield from _select_writes(WRITES, rows[0][:3])))) if rows else None
+    return Stored._make((*rows[0], (yield from select_writes(WRITES, rows[0][:3])))) if rows else None
 
 
 def find_all(keys: Sequence[Row]) -> Operation[list[Stored]]:
@@ -65,7 +65,7 @@ def find_all(keys: Sequence[Row]) -> Operation[list[Stored]]:
     rows = yield from select(ALL_BY_ID.format(placeholders), parameters)
     found = {row[:3]: row for row in rows}
     writes: dict[Row, list[Row]] = {key: [] for key in found}
-    for write in (yield from _select_writes(ALL_WRITES.format(placeholders), parameters)):
+    for write in (yield from select_writes(ALL_WRITES.format(placeholders), parameters)):
         if write[:3] in writes:
             writes[write[:3]].append(write[3:])
     return [Stored._make((*found[key], writes[key])) for key in keys if key in found]
@@ -81,7 +81,8 @@ def select(sql: str, parameters: Sequence[Any]) -> Operation[list[Row]]:
         return []
 
 
-def _select_writes(sql: str, parameters: Sequence[Any]) -> Operation[list[Row]]:
+def select_writes(sql: str, parameters: Sequence[Any]) -> Operation[list[Row]]:
+    """Return the rows of a query that orders by `task_path`, also where the column does not exist."""
     # Files of checkpoint-sqlite before 3.1.1 and of LangGraph.js have no task_path. Asking anew costs nothing
     # where the column exists, and another process may add it at any time.
     try:
