@@ -1,24 +1,34 @@
-"""`python -m benchmarks`: the store layer and the pages on stores of rising size, in one run."""
+"""`python -m benchmarks`: the savers beside the official ones, the store layer and the pages, in one run."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 
-from benchmarks import generator, layer, pages
+from benchmarks import generator, layer, pages, savers
 
 SIZES = (1_000, 100_000, 1_000_000)
+SECTIONS = ("savers", "stores", "pages")
 
 
 async def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="checkpoints per store")
-    parser.add_argument("--rounds", type=int, default=40, help="how often each call is timed")
+    parser.add_argument(
+        "--rounds", type=int, default=40, help="how often each call is timed; long ones 7 times"
+    )
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="which tables to print")
+    parser.add_argument("--operation", default="", help="only those of the savers whose name has this text")
     arguments = parser.parse_args()
-    stores = {f"{size:,}": generator.store(size) for size in arguments.sizes}
-    stores[generator.LONG] = generator.long_store()
-    await layer.report(stores, arguments.rounds)
-    await pages.report(stores, arguments.rounds)
+    if "savers" in arguments.only:
+        await savers.report(arguments.rounds, arguments.operation)
+    if {"stores", "pages"} & set(arguments.only):
+        stores = {f"{size:,}": generator.store(size) for size in arguments.sizes}
+        stores[generator.LONG] = generator.long_store()
+    if "stores" in arguments.only:
+        await layer.report(stores, arguments.rounds)
+    if "pages" in arguments.only:
+        await pages.report(stores, arguments.rounds)
 
 
 asyncio.run(main())

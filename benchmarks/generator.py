@@ -1,8 +1,8 @@
 """Stores of a given size, in the official schema and the official serializer's bytes.
 
 Threads of 20 checkpoints, written by turns of four with 60 of them going on at once, as a busy agent does;
-one in 20 calls a subgraph. And one store of few threads, which are long. States hold two messages, about a
-kilobyte.
+one in 20 calls a subgraph. States hold two messages, about a kilobyte. And stores of a few threads, which are
+long, or whose states are large.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ VERSION = "00000000000000000000000000000002.0.5243450906284147"
 BATCH = 5_000
 LONG = "long-threads"
 LENGTHS = [100_000] + 20 * [5_000]  # checkpoints of each thread of that store
+DELTA = "log"
+SMALL, MEDIUM, LARGE = (1, 30), (5, 80), (50, 32)  # a state's turns and the words of a question: 1, 10, 50 KB
 
 _CHECKPOINT = "INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)"
 _WRITE = (
@@ -65,7 +67,33 @@ def store(checkpoints: int) -> Path:
 
 def long_store() -> Path:
     """Return the path of the store of long threads, generated once per machine."""
-    return _stored(LONG, _long_rows(random.Random(42)))
+    return threads(LONG, LENGTHS)
+
+
+def deep_thread() -> Path:
+    """Return the path of a store with one thread of 20,000 large states, a gigabyte."""
+    return threads("deep-thread", [20_000], LARGE)
+
+
+def light_thread() -> Path:
+    """Return the path of a store with one thread of 20,000 small states."""
+    return threads("light-thread", [20_000])
+
+
+def threads(name: str, lengths: list[int], size: tuple[int, int] = SMALL, *, delta: bool = False) -> Path:
+    """Return the path of a store with threads of these lengths, generated once per machine.
+
+    With `delta` what is written goes to a channel that no state holds, as to LangGraph's DeltaChannel between
+    two snapshots.
+    """
+    return _stored(name, _shuffled(random.Random(42), lengths, size, DELTA if delta else "messages"))
+
+
+def states(chance: random.Random, size: tuple[int, int], count: int) -> list[dict[str, Any]]:
+    """Return checkpoints, ids and times left open, as a graph hands them to its saver."""
+    return [
+        _state([message for _ in range(size[0]) for message in _turn(chance, size[1])]) for _ in range(count)
+    ]
 
 
 def _stored(name: str, rows: Iterator[tuple[Row, list[Row]]]) -> Path:
@@ -107,16 +135,20 @@ def _rows(chance: random.Random) -> Iterator[tuple[Row, list[Row]]]:
             active[place] = _thread(chance)
 
 
-def _long_rows(chance: random.Random) -> Iterator[tuple[Row, list[Row]]]:
-    blobs, values = _pool(chance)
-    turns = [thread for length in LENGTHS for thread in [_thread(chance)] * (length // TURN)]
+def _shuffled(
+    chance: random.Random, lengths: list[int], size: tuple[int, int], channel: str
+) -> Iterator[tuple[Row, list[Row]]]:
+    blobs, values = _pool(chance, size)
+    turns = [thread for length in lengths for thread in [_thread(chance)] * (length // TURN)]
     chance.shuffle(turns)
     for thread in turns:
         for _ in range(TURN):
-            yield _step(thread, "", chance.choice(blobs), chance.choice(values))
+            yield _step(thread, "", chance.choice(blobs), chance.choice(values), channel)
 
 
-def _step(thread: Thread, ns: str, blob: bytes, value: bytes) -> tuple[Row, list[Row]]:
+def _step(
+    thread: Thread, ns: str, blob: bytes, value: bytes, channel: str = "messages"
+) -> tuple[Row, list[Row]]:
     step = thread.steps - 1
     thread.steps += 1
     checkpoint_id = str(uuid6(clock_seq=step))
@@ -129,33 +161,38 @@ def _step(thread: Thread, ns: str, blob: bytes, value: bytes) -> tuple[Row, list
     task_id = checkpoint_id[::-1]
     place = (thread.thread_id, ns, checkpoint_id)
     writes: list[Row] = [
-        (*place, task_id, "~__pregel_pull, agent", 0, "messages", "msgpack", value),
+        (*place, task_id, "~__pregel_pull, agent", 0, channel, "msgpack", value),
         (*place, task_id, "~__pregel_pull, agent", 1, "branch:to:agent", "null", b""),
     ]
     return (*place, parent, "msgpack", state, json.dumps(metadata).encode()), writes
 
 
-def _pool(chance: random.Random) -> tuple[list[bytes], list[bytes]]:
+def _pool(chance: random.Random, size: tuple[int, int] = SMALL) -> tuple[list[bytes], list[bytes]]:
     """Encode states and written messages with the official serializer, ids and times left open."""
     serializer = JsonPlusSerializer()
-    blobs, values = [], []
-    for _ in range(200):
-        messages = [
-            HumanMessage(_words(chance, 30), id=_uuid(chance)),
-            AIMessage(_words(chance, 60), id=_uuid(chance)),
-        ]
-        checkpoint = {
-            "v": 4,
-            "ts": TS,
-            "id": ID,
-            "channel_values": {"messages": messages, "branch:to:agent": None},
-            "channel_versions": {"__start__": VERSION, "messages": VERSION, "branch:to:agent": VERSION},
-            "versions_seen": {"__input__": {}, "agent": {"branch:to:agent": VERSION}},
-            "updated_channels": ["messages"],
-        }
-        blobs.append(serializer.dumps_typed(checkpoint)[1])
-        values.append(serializer.dumps_typed(messages[1:])[1])
-    return blobs, values
+    checkpoints = states(chance, size, 200)
+    answers = [checkpoint["channel_values"]["messages"][-1:] for checkpoint in checkpoints]
+    blobs = [serializer.dumps_typed(checkpoint)[1] for checkpoint in checkpoints]
+    return blobs, [serializer.dumps_typed(answer)[1] for answer in answers]
+
+
+def _turn(chance: random.Random, words: int) -> list[HumanMessage | AIMessage]:
+    return [
+        HumanMessage(_words(chance, words), id=_uuid(chance)),
+        AIMessage(_words(chance, 2 * words), id=_uuid(chance)),
+    ]
+
+
+def _state(messages: list[HumanMessage | AIMessage]) -> dict[str, Any]:
+    return {
+        "v": 4,
+        "ts": TS,
+        "id": ID,
+        "channel_values": {"messages": messages, "branch:to:agent": None},
+        "channel_versions": {"__start__": VERSION, "messages": VERSION, "branch:to:agent": VERSION},
+        "versions_seen": {"__input__": {}, "agent": {"branch:to:agent": VERSION}},
+        "updated_channels": ["messages"],
+    }
 
 
 def _thread(chance: random.Random) -> Thread:
