@@ -109,3 +109,15 @@ class KeyUnusable(StoreError):
     """An AES key that rows cannot be decrypted or encrypted with."""
 
     advice = "Set LANGGRAPH_AES_KEY to the 16, 24 or 32 bytes that the agent uses, or unset it."
+
+
+class ThreadExists(StoreError):
+    """The thread that a copy would become has rows already."""
+
+    advice = "Choose another thread id, or delete that thread first."
+
+
+class HistoryNeeded(StoreError):
+    """Later checkpoints take the value of a DeltaChannel from what was to be deleted."""
+
+    advice = "Delete the runs after it as well, or the whole thread."

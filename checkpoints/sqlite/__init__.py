@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from checkpoints.sqlite import operations
+from checkpoints.sqlite import operations, pruning
 from checkpoints.sqlite.codec import (
     address,
-    channels_held,
     decode,
     decode_history,
     encode_checkpoint,
@@ -23,6 +22,7 @@ from checkpoints.sqlite.commits import Commits
 from checkpoints.sqlite.driver import Operation, T, run
 from checkpoints.sqlite.lineage import delta_history
 from checkpoints.sqlite.listing import Listing
+from checkpoints.sqlite.runs import RunSearch
 from checkpoints.sqlite.schema import prepare
 from checkpoints.sqlite.sync_only import SyncOnly
 from checkpoints.sqlite.versions import next_version
@@ -138,6 +138,45 @@ class SqliteSaver(SyncOnly):
         """Delete all checkpoints and writes of a thread, in one transaction."""
         self._write(partial(operations.delete_thread, str(thread_id)))
 
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy all checkpoints and writes of a thread, ids and bytes as they are, in one transaction.
+
+        Raises `checkpoints.errors.ThreadNotFound`, or `ThreadExists` when the target has rows already.
+        """
+        self._write(partial(operations.copy_thread, str(source_thread_id), str(target_thread_id)))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete what the newest checkpoints of these threads do not need (`keep_latest`), or all (`delete`).
+
+        `keep_latest` keeps of each namespace the checkpoint with the greatest id and its writes, and nothing
+        of calls of subgraphs that the thread has gone past. Where a DeltaChannel was last stored whole in an
+        ancestor, it keeps the chain up to that one, which can be all of a branch. What is kept stays byte for
+        byte, only a parent that goes is no longer named. Other branches and older states are gone: nothing
+        can be replayed from them.
+
+        Each thread has its own transaction: those before one that fails stay pruned. Raises ValueError for
+        another strategy, TypeError for one string in place of a list.
+        """
+        pruning.check(thread_ids, strategy)
+        for thread_id in thread_ids:
+            self._write(partial(pruning.prune, self.serde, str(thread_id), strategy))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints that have one of these `run_id`s in their metadata, and their writes.
+
+        One transaction, after a search that reads all metadata of the store. What a run wrote to a checkpoint
+        of another, as an answer to its interrupt, has no run id and stays.
+
+        Raises `checkpoints.errors.HistoryNeeded`, and deletes nothing, when a DeltaChannel of a checkpoint
+        that stays takes its value from what would go.
+        """
+        if isinstance(run_ids, str):
+            raise TypeError("run_ids is one string; give a list of run ids")
+        search = RunSearch(run_ids)
+        while not search.ended:
+            self._read(search.page())
+        self._write(partial(search.delete, self.serde))
+
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
@@ -148,8 +187,7 @@ class SqliteSaver(SyncOnly):
         """
         if not channels:
             return {}
-        holds = partial(channels_held, self.serde)
-        return decode_history(self.serde, self._read(delta_history(config, channels, holds)))
+        return decode_history(self.serde, self._read(delta_history(self.serde, config, channels)))
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Return a channel version after `current`."""

@@ -11,10 +11,9 @@ import aiosqlite
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from checkpoints.sqlite import operations
+from checkpoints.sqlite import operations, pruning
 from checkpoints.sqlite.codec import (
     address,
-    channels_held,
     decode,
     decode_history,
     encode_checkpoint,
@@ -24,6 +23,7 @@ from checkpoints.sqlite.commits import Commits
 from checkpoints.sqlite.driver import Operation, P, T, arun, on_thread
 from checkpoints.sqlite.lineage import delta_history
 from checkpoints.sqlite.listing import Listing
+from checkpoints.sqlite.runs import RunSearch
 from checkpoints.sqlite.schema import prepare
 from checkpoints.sqlite.versions import next_version
 
@@ -124,6 +124,25 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
         """Delete all checkpoints and writes of a thread, in one transaction."""
         await self._write(partial(operations.delete_thread, str(thread_id)))
 
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy a thread, ids and bytes as they are; see `SqliteSaver.copy_thread`."""
+        await self._write(partial(operations.copy_thread, str(source_thread_id), str(target_thread_id)))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete what the heads of these threads do not need, or all; see `SqliteSaver.prune`."""
+        pruning.check(thread_ids, strategy)
+        for thread_id in thread_ids:
+            await self._write(partial(pruning.prune, self.serde, str(thread_id), strategy))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints of these runs, and their writes; see `SqliteSaver.delete_for_runs`."""
+        if isinstance(run_ids, str):
+            raise TypeError("run_ids is one string; give a list of run ids")
+        search = RunSearch(run_ids)
+        while not search.ended:
+            await self._read(search.page())
+        await self._write(partial(search.delete, self.serde))
+
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
@@ -134,8 +153,7 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
         """
         if not channels:
             return {}
-        holds = partial(channels_held, self.serde)
-        return decode_history(self.serde, await self._read(delta_history(config, channels, holds)))
+        return decode_history(self.serde, await self._read(delta_history(self.serde, config, channels)))
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Return a channel version after `current`."""
@@ -199,6 +217,18 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
     def delete_thread(self, thread_id: str) -> None:
         """Do what `adelete_thread` does."""
         self._wait(self.adelete_thread, thread_id)
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Do what `acopy_thread` does."""
+        self._wait(self.acopy_thread, source_thread_id, target_thread_id)
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Do what `aprune` does."""
+        self._wait(self.aprune, thread_ids, strategy=strategy)
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Do what `adelete_for_runs` does."""
+        self._wait(self.adelete_for_runs, run_ids)
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

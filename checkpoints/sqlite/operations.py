@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, get_checkpoint_id
 
+from checkpoints.errors import ThreadExists, ThreadNotFound
 from checkpoints.sqlite.codec import Stored
 from checkpoints.sqlite.driver import Operation, Row, Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from langchain_core.runnables import RunnableConfig
 
@@ -40,6 +42,29 @@ INSERT OR IGNORE INTO writes
 (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 REPLACE_WRITE = ADD_WRITE.replace("OR IGNORE", "OR REPLACE")
+COPY_CHECKPOINTS = """\
+INSERT INTO checkpoints
+(thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
+SELECT ?, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata
+FROM checkpoints WHERE thread_id = ?"""
+COPY_WRITES = """\
+INSERT INTO writes
+(thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value)
+SELECT ?, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value
+FROM writes WHERE thread_id = ?"""
+ANY_OF_THREAD = """\
+SELECT 1 FROM checkpoints WHERE thread_id = ? UNION ALL SELECT 1 FROM writes WHERE thread_id = ? LIMIT 1"""
+DELETE_SOME = (
+    """\
+DELETE FROM writes WHERE thread_id = ? AND checkpoint_ns = ?
+AND checkpoint_id IN (SELECT value FROM json_each(?))""",
+    """\
+DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?
+AND checkpoint_id IN (SELECT value FROM json_each(?))""",
+    """\
+UPDATE checkpoints SET parent_checkpoint_id = NULL WHERE thread_id = ? AND checkpoint_ns = ?
+AND parent_checkpoint_id IN (SELECT value FROM json_each(?))""",
+)
 DELETE_CHECKPOINTS = "DELETE FROM checkpoints WHERE thread_id = ?"
 DELETE_WRITES = "DELETE FROM writes WHERE thread_id = ?"
 
@@ -108,3 +133,23 @@ def delete_thread(thread_id: str) -> Operation[None]:
     """Delete the checkpoints and writes of all namespaces."""
     yield Statement(DELETE_CHECKPOINTS, (thread_id,))
     yield Statement(DELETE_WRITES, (thread_id,))
+
+
+def delete_checkpoints(thread_id: str, checkpoint_ns: str, ids: Iterable[str]) -> Operation[None]:
+    """Delete some checkpoints of a namespace with their writes. One whose parent goes is left with none."""
+    which = json.dumps(list(ids))
+    for sql in DELETE_SOME:
+        yield Statement(sql, (thread_id, checkpoint_ns, which))
+
+
+def copy_thread(source: str, target: str) -> Operation[None]:
+    """Copy all rows, byte for byte: ids stay, so that tasks keep theirs and no finished one runs again.
+
+    Raises ThreadNotFound, or ThreadExists when the target has any row.
+    """
+    if not (yield from select(ANY_OF_THREAD, (source, source))):
+        raise ThreadNotFound(f"There is no thread {source!r} to copy.")
+    if (yield from select(ANY_OF_THREAD, (target, target))):
+        raise ThreadExists(f"There is a thread {target!r} already.")
+    yield Statement(COPY_CHECKPOINTS, (target, source))
+    yield Statement(COPY_WRITES, (target, source))

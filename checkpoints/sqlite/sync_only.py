@@ -62,6 +62,15 @@ class SyncOnly(BaseCheckpointSaver[str]):
     async def adelete_thread(self, thread_id: str) -> None:
         raise NotImplementedError(MESSAGE)
 
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        raise NotImplementedError(MESSAGE)
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        raise NotImplementedError(MESSAGE)
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        raise NotImplementedError(MESSAGE)
+
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:

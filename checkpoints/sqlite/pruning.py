@@ -1,0 +1,113 @@
+"""Pruning: deleting of a thread what its heads do not need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langgraph.checkpoint.serde.types import TASKS
+
+from checkpoints.sqlite.codec import decode_metadata, skim
+from checkpoints.sqlite.driver import Operation, Row, Statement
+from checkpoints.sqlite.lineage import needed
+from checkpoints.sqlite.operations import BY_ID, NAMESPACE, delete_checkpoints, delete_thread, select
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+
+KEEP_LATEST, DELETE = STRATEGIES = ("keep_latest", "delete")
+
+HEADS = "SELECT checkpoint_ns, max(checkpoint_id) FROM checkpoints WHERE thread_id = ? GROUP BY checkpoint_ns"
+EXISTS = f"SELECT 1 {NAMESPACE} AND checkpoint_id = ?"
+SENDS = """\
+SELECT 1 FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? AND channel = ?
+LIMIT 1"""
+IDS = f"SELECT checkpoint_id {NAMESPACE}"
+DELETE_NAMESPACE = (
+    "DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?",
+    "DELETE FROM writes WHERE thread_id = ? AND checkpoint_ns = ?",
+)
+
+
+class Head(NamedTuple):
+    """The newest checkpoint of a namespace."""
+
+    row: Row  # COLUMNS
+    metadata: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.row[2])
+
+    @property
+    def root_id(self) -> str | None:
+        """The root graph's checkpoint from which this subgraph was called."""
+        parents = self.metadata.get("parents")
+        return parents.get("") if isinstance(parents, dict) else None
+
+
+def check(thread_ids: Sequence[str], strategy: str) -> None:
+    """Raise TypeError for a string of threads, ValueError for a strategy that does not exist."""
+    if isinstance(thread_ids, str):
+        raise TypeError("thread_ids is one string; give a list of thread ids")
+    if strategy not in STRATEGIES:
+        raise ValueError(f"no pruning strategy {strategy!r}; there are {' and '.join(map(repr, STRATEGIES))}")
+
+
+def prune(serde: SerializerProtocol, thread_id: str, strategy: str) -> Operation[None]:
+    """Delete all of a thread, or all that its heads do not need."""
+    return delete_thread(thread_id) if strategy == DELETE else _keep_latest(serde, thread_id)
+
+
+def _keep_latest(serde: SerializerProtocol, thread_id: str) -> Operation[None]:
+    heads = yield from _heads(serde, thread_id)
+    past = yield from _past_calls(thread_id, heads)
+    for checkpoint_ns, head in heads.items():
+        if checkpoint_ns in past:
+            for sql in DELETE_NAMESPACE:
+                yield Statement(sql, (thread_id, checkpoint_ns))
+        else:
+            ids = yield from select(IDS, (thread_id, checkpoint_ns))
+            kept = {head.id, *(yield from _ancestors(serde, head))}
+            yield from delete_checkpoints(thread_id, checkpoint_ns, (id for (id,) in ids if id not in kept))
+
+
+def _heads(serde: SerializerProtocol, thread_id: str) -> Operation[dict[str, Head]]:
+    heads: dict[str, Head] = {}
+    for checkpoint_ns, checkpoint_id in (yield from select(HEADS, (thread_id,))):
+        row = (yield from select(BY_ID, (thread_id, checkpoint_ns, checkpoint_id)))[0]
+        metadata: Any = decode_metadata(serde, row[-1])
+        heads[checkpoint_ns] = Head(row, metadata if isinstance(metadata, dict) else {})
+    return heads
+
+
+def _past_calls(thread_id: str, heads: dict[str, Head]) -> Operation[set[str]]:
+    """Return the namespaces of subgraph calls that the root's head does not go on with.
+
+    A call's namespace ends in its task's id. One without is a subgraph with a memory of its own
+    (`checkpointer=True`), which the next call goes on with.
+    """
+    past: set[str] = set()
+    for checkpoint_ns, head in heads.items():
+        called_before = "" in heads and head.root_id not in (None, heads[""].id)
+        # A root that is not there: its run stores it after the subgraph's.
+        if (
+            ":" in checkpoint_ns
+            and called_before
+            and (yield from select(EXISTS, (thread_id, "", head.root_id)))
+        ):
+            past.add(checkpoint_ns)
+    return past
+
+
+def _ancestors(serde: SerializerProtocol, head: Head) -> Operation[list[str]]:
+    """Return the ids of the ancestors without which the head is not what it is."""
+    ids = yield from needed(serde, head.row)
+    thread_id, checkpoint_ns, _, parent_id, type_, blob, _ = head.row
+    if parent_id and not ids:
+        # Before version 4, the tasks that a node sent were read from the writes of the parent.
+        sends = yield from select(SENDS, (thread_id, checkpoint_ns, parent_id, TASKS))
+        if sends and skim(serde, type_, blob).get("v", 0) < 4:
+            ids = [parent_id]
+    return ids
