@@ -47,13 +47,13 @@ def decode(
     serde: SerializerProtocol, stored: Stored, config: RunnableConfig | None = None
 ) -> CheckpointTuple:
     """Return the tuple that LangGraph reads. A config that named this checkpoint is handed back in it."""
-    thread_id, ns, parent_id = stored.thread_id, stored.checkpoint_ns, stored.parent_checkpoint_id
+    thread_id, ns, checkpoint_id, parent_id, type_, checkpoint, metadata, writes = stored
     return CheckpointTuple(
-        config if config and get_checkpoint_id(config) else address(thread_id, ns, stored.checkpoint_id),
-        serde.loads_typed((stored.type, stored.checkpoint)),
-        decode_metadata(serde, stored.metadata),
+        config if config and get_checkpoint_id(config) else address(thread_id, ns, checkpoint_id),
+        serde.loads_typed((type_, checkpoint)),
+        decode_metadata(serde, metadata),
         address(thread_id, ns, parent_id) if parent_id else None,
-        decode_writes(serde, stored.writes),
+        decode_writes(serde, writes),
     )
 
 
@@ -66,7 +66,13 @@ def decode_metadata(serde: SerializerProtocol, raw: bytes | str | None) -> Check
         if loads := getattr(layer, "loads_metadata", None):
             return cast("CheckpointMetadata", loads(raw))
         layer = getattr(layer, "serde", None)
-    return cast("CheckpointMetadata", {} if raw is None else json.loads(raw))
+    if raw is None:
+        return {}
+    if (
+        raw[:2] == b'{"'
+    ):  # as every saver writes it; json.loads guesses the encoding of bytes, which takes longer
+        raw = raw.decode("utf-8", "surrogatepass")  # type: ignore[union-attr]
+    return cast("CheckpointMetadata", json.loads(raw))
 
 
 def skim(serde: SerializerProtocol, type: str, blob: bytes) -> dict[str, Any]:

@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 PAGE_CHECKPOINTS = 64
 PAGE_BYTES = 8 * 2**20
 FIRST_CHECKPOINTS = 8  # then twice as many, while the page is below its bytes
-MOST_KEYS = 2**16
+MORE_KEYS = 2**16  # after the first page: each batch looks at all keys anew
 
 KEYS = """\
-SELECT thread_id, checkpoint_ns, checkpoint_id, {tie} FROM checkpoints
-WHERE {where} ORDER BY checkpoint_id DESC, {tie} LIMIT ?"""
+SELECT {columns} FROM checkpoints WHERE {where} ORDER BY checkpoint_id DESC, {tie} LIMIT ?"""
 # The first comparison is the one that an index serves.
 FURTHER = "checkpoint_id <= ? AND (checkpoint_id < ? OR {tie} > ?)"
 METADATA = "json_extract(CAST(metadata AS TEXT), ?)"
@@ -51,7 +50,11 @@ class Conditions:
             self._add("checkpoint_id < ?", get_checkpoint_id(before))
         # Ids can be equal in several namespaces and threads. The official order is then the index's within
         # a thread, and the one of insertion in the whole store.
-        self.tie = "rowid" if config is None else "checkpoint_ns"
+        self.columns = ["thread_id", "checkpoint_ns", "checkpoint_id"]
+        self.tie = "checkpoint_ns"
+        if config is None:
+            self.tie = "rowid"
+            self.columns.append(self.tie)
 
     def _match_config(self, config: RunnableConfig) -> None:
         self._add("thread_id = ?", str(config["configurable"]["thread_id"]))
@@ -72,20 +75,22 @@ class Conditions:
         self.parameters.extend(parameters)
 
     def keys(self, last: Row | None, limit: int) -> Operation[list[Row]]:
-        """Return the keys that follow `last`: thread, namespace, id, and what breaks a tie."""
+        """Return the keys (thread, namespace, id) that follow `last`, and maybe what breaks a tie."""
         conditions, parameters = self.conditions, self.parameters
         if last is not None:
             conditions = [*conditions, FURTHER.format(tie=self.tie)]
-            parameters = [*parameters, last[2], last[2], last[3]]
-        sql = KEYS.format(tie=self.tie, where=" AND ".join(conditions) or "TRUE")
+            checkpoint_id, tie = last[2], last[self.columns.index(self.tie)]
+            parameters = [*parameters, checkpoint_id, checkpoint_id, tie]
+        where = " AND ".join(conditions) or "TRUE"
+        sql = KEYS.format(columns=", ".join(self.columns), tie=self.tie, where=where)
         return select(sql, [*parameters, limit])
 
 
 class Listing:
     """Reads what a search finds, page by page. Between pages it holds no cursor and no lock.
 
-    Keys come first, from the covering index where there is no metadata filter, and in batches that grow: a
-    listing of the whole store has to sort all keys for each batch. Read pages until it has `ended`.
+    Keys come first, from the covering index where there is no metadata filter: one page of them, then many,
+    since each batch has to sort all that are left. Read pages until it has `ended`.
     Raises ValueError for a filter key that LangGraph does not allow.
     """
 
@@ -130,7 +135,7 @@ class Listing:
         self._keys.extend(keys)
         self._last = keys[-1] if keys else None
         self._left = self._left - limit if len(keys) == limit else 0
-        self._batch = min(self._batch * 8, MOST_KEYS)
+        self._batch = MORE_KEYS
 
 
 def _comparable(value: Any) -> Any:
@@ -142,4 +147,7 @@ def _comparable(value: Any) -> Any:
 
 
 def _size(stored: Stored) -> int:
-    return len(stored.checkpoint or b"") + sum(len(write[3] or b"") for write in stored.writes)
+    size = len(stored.checkpoint or b"")
+    for *_, value in stored.writes:
+        size += len(value or b"")
+    return size

@@ -26,12 +26,11 @@ SELECT task_id, channel, type, value FROM writes
 WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? ORDER BY task_path, task_id, idx"""
 
 # CROSS JOIN makes SQLite seek each key; a row value IN (VALUES …) scans the table instead.
-KEYS = "WITH keys (thread_id, checkpoint_ns, checkpoint_id) AS (VALUES {})"
+KEYS = "WITH keys (place, thread_id, checkpoint_ns, checkpoint_id) AS (VALUES {})"
 JOIN = "FROM keys CROSS JOIN {} USING (thread_id, checkpoint_ns, checkpoint_id)"
-ALL_BY_ID = f"{KEYS} SELECT {COLUMNS} {JOIN.format('checkpoints')}"
+ALL_BY_ID = f"{KEYS} SELECT place, {COLUMNS} {JOIN.format('checkpoints')}"
 ALL_WRITES = f"""\
-{KEYS} SELECT thread_id, checkpoint_ns, checkpoint_id, task_id, channel, type, value
-{JOIN.format("writes")} ORDER BY task_path, task_id, idx"""
+{KEYS} SELECT place, task_id, channel, type, value {JOIN.format("writes")} ORDER BY task_path, task_id, idx"""
 
 PUT_CHECKPOINT = """\
 INSERT OR REPLACE INTO checkpoints
@@ -85,15 +84,13 @@ def _find(sql: str, *parameters: str) -> Operation[Stored | None]:
 
 def find_all(keys: Sequence[Row]) -> Operation[list[Stored]]:
     """Return the checkpoints with these keys (thread, namespace, id) that exist, in the order of the keys."""
-    placeholders = ", ".join(["(?, ?, ?)"] * len(keys))
+    places = ", ".join(f"({place}, ?, ?, ?)" for place in range(len(keys)))
     parameters = [part for key in keys for part in key]
-    rows = yield from select(ALL_BY_ID.format(placeholders), parameters)
-    found = {row[:3]: row for row in rows}
-    writes: dict[Row, list[Row]] = {key: [] for key in found}
-    for write in (yield from select_writes(ALL_WRITES.format(placeholders), parameters)):
-        if write[:3] in writes:
-            writes[write[:3]].append(write[3:])
-    return [Stored._make((*found[key], writes[key])) for key in keys if key in found]
+    writes: list[list[Row]] = [[] for _ in keys]
+    for write in (yield from select_writes(ALL_WRITES.format(places), parameters)):
+        writes[write[0]].append(write[1:])
+    rows = yield from select(ALL_BY_ID.format(places), parameters)
+    return [Stored._make((*row[1:], writes[row[0]])) for row in sorted(rows)]
 
 
 def select(sql: str, parameters: Sequence[Any]) -> Operation[list[Row]]:
