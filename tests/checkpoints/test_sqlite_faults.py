@@ -115,7 +115,7 @@ def test_a_writer_killed_at_any_moment_loses_nothing_that_it_acknowledged(
     for number in range(ROUNDS):
         if number % 10 == 0:
             store, journal = tmp_path / f"{number}", list[str]()
-        journal += nursery(kind, store, chance.uniform(0.005, 0.06))
+        journal += nursery(kind, store, chance.uniform(0.005, 0.1))
         assert_kept(journal, counts(store) if store.exists() else {})
         acknowledged += len(journal)
     assert acknowledged > ROUNDS
