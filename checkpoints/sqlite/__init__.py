@@ -200,8 +200,7 @@ class SqliteSaver(SyncOnly):
     def _write(self, operation: Callable[[], Operation[T]]) -> T:
         with self._commits.join(operation) as call, self.lock:
             while not call.done:
-                self._prepare()
-                self._commits.commit(self.conn)
+                self.is_setup = self._commits.commit(self.conn, prepared=self.is_setup)
         return call.result()
 
     def _prepare(self) -> None:

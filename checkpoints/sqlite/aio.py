@@ -167,8 +167,8 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
         with self._commits.join(operation) as call:
             async with self.lock:
                 while not call.done:
-                    await self._prepare()
-                    await on_thread(self.conn, self._commits.commit)
+                    commit = self._commits.commit
+                    self.is_setup = await on_thread(self.conn, commit, prepared=self.is_setup)
         return call.result()
 
     async def _prepare(self) -> None:

@@ -9,14 +9,13 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, Self
 
 from checkpoints.sqlite.driver import Operation, T, commit, run, savepoint, transaction
+from checkpoints.sqlite.schema import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 # The file's write lock is held no longer than this and one operation: other processes wait for it.
 LONGEST = 0.02
-# What SQLite and its binding raise for one operation's data. Anything else is nobody's data: all are undone.
-REFUSED = (sqlite3.Error, sqlite3.Warning, OverflowError, TypeError, ValueError)
 
 
 class Call(Generic[T]):
@@ -26,8 +25,7 @@ class Call(Generic[T]):
         self.operation = operation  # to be begun anew when a shared transaction comes to nothing
         self.done = False
         self.withdrawn = False
-        self._result: T
-        self._error: Exception | None = None
+        self._outcome: Attempt[T]
 
     def __enter__(self) -> Self:
         return self
@@ -35,17 +33,50 @@ class Call(Generic[T]):
     def __exit__(self, *_: object) -> None:
         self.withdrawn = not self.done
 
-    def succeed(self, result: T) -> None:
-        self._result, self.done = result, True
+    @property
+    def waits(self) -> bool:
+        """Whether somebody still waits for it."""
+        return not (self.done or self.withdrawn)
 
-    def fail(self, error: Exception) -> None:
-        self._error, self.done = error, True
+    def end(self, outcome: Attempt[T]) -> None:
+        """Give the caller what came of it."""
+        self._outcome, self.done = outcome, True
 
     def result(self) -> T:
         """Return what the operation returned, or raise what it raised."""
-        if self._error is not None:
-            raise self._error
-        return self._result
+        outcome = self._outcome
+        if outcome.error is None:
+            return outcome.result
+        try:
+            raise outcome.error
+        finally:
+            del self, outcome  # or the error's traceback keeps the error, and the rows with it
+
+
+class Attempt(Generic[T]):
+    """What an operation returned, or the error that left the block: the owner's, whatever it is."""
+
+    result: T
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        self.error = error if isinstance(error, Exception) else None
+        return self.error is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it failed because another connection kept the file locked."""
+        code = getattr(self.error, "sqlite_errorcode", 0)  # the module's own errors have none
+        return code & 0xFF == sqlite3.SQLITE_BUSY
+
+
+class Undone(Exception):
+    """SQLite has rolled back a shared transaction: the disk is full, or a trigger said so."""
 
 
 class Commits:
@@ -64,66 +95,72 @@ class Commits:
         self._waiting.append(call)
         return call
 
-    def commit(self, conn: sqlite3.Connection) -> None:
-        """Commit what waits now, or as much as fits into one short transaction. Run it on conn's thread."""
-        calls = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        calls = [call for call in calls if not call.withdrawn]
-        try:
+    def commit(self, conn: sqlite3.Connection, *, prepared: bool) -> bool:
+        """Commit what waits now, or as much as fits into one short transaction. Run it on conn's thread.
+
+        Return whether the file is prepared for writing, which is done first.
+        """
+        # They stay in the queue until they are done: an interrupt here must not lose those of other threads.
+        calls = [call for call in self._waiting.copy() if call.waits]
+        preparing: Attempt[None] = Attempt()
+        if calls and not prepared:
+            with preparing:
+                prepare(conn)
+                prepared = True
+        if preparing.error:
+            _fail(calls, preparing.error)
+        else:
             _commit(conn, calls)
-        finally:
-            self._waiting.extendleft(call for call in reversed(calls) if not call.done)
+        while self._waiting and not self._waiting[0].waits:
+            self._waiting.popleft()
+        return prepared
 
 
 def _commit(conn: sqlite3.Connection, calls: Sequence[Call[Any]]) -> None:
-    if len(calls) == 1:
-        _commit_alone(conn, calls[0])
-    elif calls:
-        _commit_together(conn, calls)
+    if len(calls) > 1:
+        shared, outcomes = _attempt_together(conn, calls)
+        if shared.is_busy:  # each has waited for the file's lock, all at once
+            _fail(calls, shared.error)
+            return
+        for call, outcome in zip(calls, outcomes, strict=False):
+            call.end(outcome)
+        if not shared.error:
+            return
+    _commit_each(conn, calls)
 
 
-def _commit_alone(conn: sqlite3.Connection, call: Call[Any]) -> None:
-    try:
-        result = commit(conn, call.operation())
-    except REFUSED as error:
-        call.fail(error)
-    else:
-        call.succeed(result)
-
-
-def _commit_together(conn: sqlite3.Connection, calls: Sequence[Call[Any]]) -> None:
-    outcomes: list[tuple[Call[Any], Any, Exception | None]] = []
+def _attempt_together(
+    conn: sqlite3.Connection, calls: Sequence[Call[Any]]
+) -> tuple[Attempt[None], list[Attempt[Any]]]:
+    """Return what came of the transaction, and of the calls in it: those that did not fit are left out."""
+    outcomes: list[Attempt[Any]] = []
     deadline = time.monotonic() + LONGEST
-    try:
-        with transaction(conn):
-            for call in calls:
-                outcomes.append((call, *_attempt(conn, call)))
-                if time.monotonic() > deadline:
-                    break
-    except sqlite3.Error as error:
-        _share_failure(conn, calls, error)
-    else:
-        for call, result, refused in outcomes:
-            if refused is None:
-                call.succeed(result)
-            else:
-                call.fail(refused)
-
-
-def _attempt(conn: sqlite3.Connection, call: Call[Any]) -> tuple[Any, Exception | None]:
-    try:
-        with savepoint(conn, "one"):
-            return run(conn, call.operation()), None
-    except REFUSED as error:
-        if not conn.in_transaction:  # SQLite undid everything: the disk is full, or a trigger said so
-            raise
-        return None, error
-
-
-def _share_failure(conn: sqlite3.Connection, calls: Sequence[Call[Any]], error: sqlite3.Error) -> None:
-    code = getattr(error, "sqlite_errorcode", 0)  # the module's own errors have none
-    if code & 0xFF == sqlite3.SQLITE_BUSY:  # each has waited for the file's lock, all at once
+    with Attempt[None]() as shared, transaction(conn):
         for call in calls:
-            call.fail(copy.copy(error))
-    else:
-        for call in calls:
-            _commit_alone(conn, call)
+            outcomes.append(_attempt(conn, call))
+            if time.monotonic() > deadline:
+                break
+    return shared, [] if shared.error else outcomes
+
+
+def _attempt(conn: sqlite3.Connection, call: Call[T]) -> Attempt[T]:
+    with Attempt[T]() as outcome, savepoint(conn, "one"):
+        outcome.result = run(conn, call.operation())
+    if not conn.in_transaction:
+        raise Undone
+    return outcome
+
+
+def _commit_each(conn: sqlite3.Connection, calls: Sequence[Call[Any]]) -> None:
+    for number, call in enumerate(calls):
+        with Attempt[Any]() as outcome:
+            outcome.result = commit(conn, call.operation())
+        call.end(outcome)
+        if outcome.is_busy:
+            _fail(calls[number + 1 :], outcome.error)
+            return
+
+
+def _fail(calls: Sequence[Call[Any]], error: Exception | None) -> None:
+    for call in calls:
+        call.end(Attempt(copy.copy(error)))  # each its own: raising it adds a traceback

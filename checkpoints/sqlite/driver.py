@@ -82,16 +82,20 @@ def transaction(conn: sqlite3.Connection) -> Iterator[None]:
     joined and committed with ours, as by the official saver; an error undoes our part, theirs stays open.
     """
     if conn.in_transaction:
-        with savepoint(conn, "checkpoints"):
+        conn.execute("SAVEPOINT checkpoints")
+        try:
             yield
-        conn.commit()
+            _commit_owners(conn)
+        except BaseException:
+            _undo(conn, "checkpoints")
+            raise
         return
-    conn.execute("BEGIN IMMEDIATE")
     try:
+        conn.execute("BEGIN IMMEDIATE")
         yield
         conn.execute("COMMIT")
     except BaseException:
-        if conn.in_transaction:  # SQLite itself rolls back when the disk is full
+        if conn.in_transaction:
             conn.execute("ROLLBACK")
         raise
 
@@ -102,12 +106,23 @@ def savepoint(conn: sqlite3.Connection, name: str) -> Iterator[None]:
     conn.execute(f"SAVEPOINT {name}")
     try:
         yield
+        conn.execute(f"RELEASE {name}")
     except BaseException:
-        if conn.in_transaction:
-            conn.execute(f"ROLLBACK TO {name}")
-            conn.execute(f"RELEASE {name}")
+        _undo(conn, name)
         raise
-    conn.execute(f"RELEASE {name}")
+
+
+def _undo(conn: sqlite3.Connection, name: str) -> None:
+    if conn.in_transaction:  # SQLite itself rolls back when the disk is full
+        conn.execute(f"ROLLBACK TO {name}")
+        conn.execute(f"RELEASE {name}")
+
+
+def _commit_owners(conn: sqlite3.Connection) -> None:
+    if getattr(conn, "autocommit", None) is True:  # then, since Python 3.12, `commit` does nothing
+        conn.execute("COMMIT")
+    else:
+        conn.commit()
 
 
 def _execute(conn: sqlite3.Connection, statement: Statement) -> list[Row]:

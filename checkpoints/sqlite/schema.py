@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sqlite3
+from contextlib import suppress
 
 from checkpoints.sqlite.driver import transaction
 
-if TYPE_CHECKING:
-    import sqlite3
-
+TRIES = 10  # others may want the same at the same time
 CREATE_CHECKPOINTS = """\
 CREATE TABLE IF NOT EXISTS checkpoints (
     thread_id TEXT NOT NULL,
@@ -45,13 +44,24 @@ def prepare(conn: sqlite3.Connection) -> None:
     """
     conn.commit()
     if not conn.in_transaction:  # `autocommit=False` opens the next one at once
-        conn.execute("PRAGMA journal_mode=WAL").fetchall()
+        _use_wal(conn)
     if not _is_current(conn):
         with transaction(conn):
             conn.execute(CREATE_CHECKPOINTS)
             conn.execute(CREATE_WRITES)
             if not _is_current(conn):
                 conn.execute(ADD_TASK_PATH)
+
+
+def _use_wal(conn: sqlite3.Connection) -> None:
+    # Alone among statements, this one does not wait for a lock. A transaction does, for the owner's timeout.
+    for _ in range(TRIES):
+        with suppress(sqlite3.OperationalError):
+            conn.execute("PRAGMA journal_mode=WAL").fetchall()
+            return
+        conn.execute("BEGIN EXCLUSIVE")
+        conn.execute("ROLLBACK")
+    conn.execute("PRAGMA journal_mode=WAL").fetchall()
 
 
 def _is_current(conn: sqlite3.Connection) -> bool:

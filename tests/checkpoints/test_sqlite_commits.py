@@ -60,11 +60,7 @@ REFUSED: dict[str, tuple[Any, type[Exception]]] = {
     "rolled back": ("rollback", sqlite3.IntegrityError),
     "refused by COMMIT": ("commit", sqlite3.IntegrityError),
 }
-ODD = pytest.param(
-    (Odd(), KeyError),
-    id="an odd error",
-    marks=pytest.mark.xfail(strict=True, reason="errors beyond REFUSED go to whoever leads"),
-)
+ODD = pytest.param((Odd(), KeyError), id="an odd error")
 
 
 @pytest.fixture
@@ -315,7 +311,6 @@ def test_a_thread_whose_write_is_refused_fails_alone(
     assert stored(path) == {f"task-{n}": 2 for n in (0, 1, 3, 4)}
 
 
-@pytest.mark.xfail(strict=True, reason="errors beyond REFUSED go to whoever leads")
 async def test_a_copy_that_is_refused_fails_alone(path: Path, saver: AsyncSqliteSaver) -> None:
     calls = [write(saver, "first"), saver.acopy_thread("no such thread", "new"), write(saver, "last")]
     outcomes = await together(saver, *calls)
@@ -347,9 +342,6 @@ async def test_writes_that_are_refused_together_have_each_their_own_error(
     assert stored(path) == {"task-7": 3}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="calls that are repeated alone fail inside the handler of the shared error"
-)
 async def test_an_error_tells_nothing_of_another_call(saver: AsyncSqliteSaver) -> None:
     outcomes = await together(saver, write(saver, "1", "rollback"), write(saver, "2", "abort"))
     assert [error.__context__ for error in outcomes] == [None, None]
@@ -381,7 +373,6 @@ async def test_a_transaction_of_the_owner_is_committed_with_a_batch(
         assert conn.execute("SELECT * FROM people").fetchall() == [("Ada",)]
 
 
-@pytest.mark.xfail(strict=True, reason="`transaction` releases its savepoint before the owner's COMMIT fails")
 async def test_a_failed_commit_of_the_owner_keeps_nothing_of_ours(
     path: Path, saver: AsyncSqliteSaver
 ) -> None:
@@ -498,9 +489,6 @@ def test_a_loop_that_ends_while_calls_wait_leaves_whole_calls(path: Path, locked
     assert not (locked and stored(path))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="`Commits.commit` forgets the calls it has taken when it is interrupted"
-)
 def test_an_interrupt_of_the_leading_thread_leaves_nobody_waiting(tmp_path: Path) -> None:
     command = [
         sys.executable,

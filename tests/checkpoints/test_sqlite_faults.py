@@ -234,12 +234,7 @@ def test_a_lock_that_lasts_costs_all_waiting_threads_one_timeout(path: Path) -> 
     assert counts(path) == {"first": (1, 3)}
 
 
-UNPREPARED = "SQLite does not wait for a lock when it switches to WAL, and `prepare` does not wait either"
-
-
-@pytest.mark.parametrize(
-    "journal", ["wal", pytest.param("delete", marks=pytest.mark.xfail(strict=True, reason=UNPREPARED))]
-)
+@pytest.mark.parametrize("journal", ["wal", "delete"])
 async def test_a_lock_that_passes_costs_nobody_his_write(path: Path, journal: str) -> None:
     """The first write of a saver may have to prepare the file, and waits like any other."""
     with closing(sqlite3.connect(path)) as conn:
@@ -254,7 +249,6 @@ async def test_a_lock_that_passes_costs_nobody_his_write(path: Path, journal: st
     assert len(counts(path)) == 21
 
 
-@pytest.mark.xfail(strict=True, reason="each waiting call prepares the file anew, and waits anew")
 async def test_a_lock_that_lasts_costs_one_timeout_also_while_the_tables_are_missing(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "new")) as conn:
         conn.execute("PRAGMA journal_mode=WAL")
