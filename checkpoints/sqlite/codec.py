@@ -14,8 +14,10 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from checkpoints.revival import loads_of
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import (
@@ -48,12 +50,13 @@ def decode(
 ) -> CheckpointTuple:
     """Return the tuple that LangGraph reads. A config that named this checkpoint is handed back in it."""
     thread_id, ns, checkpoint_id, parent_id, type_, checkpoint, metadata, writes = stored
+    loads = loads_of(serde)
     return CheckpointTuple(
         config if config and get_checkpoint_id(config) else address(thread_id, ns, checkpoint_id),
-        serde.loads_typed((type_, checkpoint)),
+        loads((type_, checkpoint)),
         decode_metadata(serde, metadata),
         address(thread_id, ns, parent_id) if parent_id else None,
-        decode_writes(serde, writes),
+        decode_writes(loads, writes),
     )
 
 
@@ -68,10 +71,9 @@ def decode_metadata(serde: SerializerProtocol, raw: bytes | str | None) -> Check
         layer = getattr(layer, "serde", None)
     if raw is None:
         return {}
-    if (
-        raw[:2] == b'{"'
-    ):  # as every saver writes it; json.loads guesses the encoding of bytes, which takes longer
-        raw = raw.decode("utf-8", "surrogatepass")  # type: ignore[union-attr]
+    # As every saver writes it. json.loads takes longer over bytes, whose encoding it guesses.
+    if isinstance(raw, bytes) and raw.startswith(b'{"'):
+        raw = raw.decode("utf-8", "surrogatepass")
     return cast("CheckpointMetadata", json.loads(raw))
 
 
@@ -99,18 +101,19 @@ def decode_history(
 ) -> dict[str, DeltaChannelHistory]:
     """Return what LangGraph replays: per channel the writes, oldest first, and the value they start from."""
     seeds = {history.seed.checkpoint_id: history.seed for history in stored.values() if history.seed}
-    states = {id: serde.loads_typed((seed.type, seed.checkpoint)) for id, seed in seeds.items()}
+    loads = loads_of(serde)
+    states = {id: loads((seed.type, seed.checkpoint)) for id, seed in seeds.items()}
     found: dict[str, DeltaChannelHistory] = {}
     for channel, history in stored.items():
-        found[channel] = {"writes": decode_writes(serde, history.writes)}
+        found[channel] = {"writes": decode_writes(loads, history.writes)}
         if history.seed:
             found[channel]["seed"] = states[history.seed.checkpoint_id]["channel_values"][channel]
     return found
 
 
-def decode_writes(serde: SerializerProtocol, writes: Iterable[Row]) -> list[PendingWrite]:
+def decode_writes(loads: Callable[[tuple[str, bytes]], Any], writes: Iterable[Row]) -> list[PendingWrite]:
     """Return the pending writes (task, channel, value) of stored ones."""
-    return [(task, channel, serde.loads_typed((type_, value))) for task, channel, type_, value in writes]
+    return [(task, channel, loads((type_, value))) for task, channel, type_, value in writes]
 
 
 def encode_checkpoint(

@@ -1,0 +1,65 @@
+"""What LangGraph's own serializer reads, read faster: messages are built without detours.
+
+Reading a state is for the most part building its messages. One costs LangGraph's serializer 6 µs, of which
+the message's validator takes 2; the rest is importing the class again and passing its fields through four
+constructors, which leave them as they are.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import ormsgpack
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+
+OPTION = ormsgpack.OPT_NON_STR_KEYS
+PYDANTIC_V2 = 5  # the extension code of [module, class, fields, method]
+# Their constructors only pass on what they get, unless it holds `content_blocks`. Every allowlist has them.
+MODULES = {
+    "HumanMessage": "langchain_core.messages.human",
+    "AIMessage": "langchain_core.messages.ai",
+    "SystemMessage": "langchain_core.messages.system",
+    "ToolMessage": "langchain_core.messages.tool",
+}
+BEGINNINGS = tuple(
+    b"\x94" + ormsgpack.packb(module) + ormsgpack.packb(name) for name, module in MODULES.items()
+)
+
+
+def loads_of(serde: SerializerProtocol) -> Callable[[tuple[str, bytes]], Any]:
+    """Return a function that loads what `serde.loads_typed` does: equal objects, none of them shared.
+
+    Only LangGraph's serializer itself, with its own way to build objects, is known well enough to do better.
+    """
+    revive: Callable[[int, bytes], Any] | None = getattr(serde, "_unpack_ext_hook", None)
+    changed = getattr(serde, "_custom_unpack_ext_hook", True)
+    if serde.__class__ is not JsonPlusSerializer or changed or revive is None:
+        return serde.loads_typed
+
+    def build(code: int, data: bytes) -> Any:
+        if code == PYDANTIC_V2 and data.startswith(BEGINNINGS):
+            try:
+                return _message(*ormsgpack.unpackb(data, ext_hook=build, option=OPTION))
+            except (ValueError, TypeError, LookupError, AttributeError):  # an odd one: it knows what to do
+                pass
+        return revive(code, data)
+
+    def loads(stored: tuple[str, bytes]) -> Any:
+        if stored[0] == "msgpack":
+            return ormsgpack.unpackb(stored[1], ext_hook=build, option=OPTION)
+        return serde.loads_typed(stored)
+
+    return loads
+
+
+def _message(_module: str, name: str, fields: dict[str, Any], _method: str) -> Any:
+    if "content_blocks" in fields:
+        raise LookupError
+    cls = getattr(sys.modules[MODULES[name]], name)
+    return cls.__pydantic_validator__.validate_python(fields, self_instance=cls.__new__(cls))
