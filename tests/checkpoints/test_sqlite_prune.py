@@ -279,6 +279,42 @@ def test_before_version_4_a_parent_without_sends_goes(conn: sqlite3.Connection) 
     assert ids(conn) == ["b"]
 
 
+@pytest.mark.parametrize(
+    ("root", "namespace", "stays"),
+    [
+        ("a", "call:1", False),
+        ("a", "call:1|inner:2", False),
+        ("a", "memory|call:2", False),
+        ("a", "memory", True),
+        ("a", "memory|inner", True),
+        ("b", "call:1", True),
+        ("c", "call:1", True),  # its run has not stored the root's checkpoint yet
+        (None, "call:1", True),
+    ],
+)
+def test_a_call_goes_when_the_root_has_gone_past_it(
+    root: str | None, namespace: str, stays: bool, conn: sqlite3.Connection
+) -> None:
+    saver = SqliteSaver(conn)
+    put_all(saver, a=None, b="a")
+    config: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": namespace}}
+    metadata: Any = {"parents": {"": root}} if root else {}
+    stored = saver.put(config, {**empty_checkpoint(), "id": "a1"}, metadata, {})
+    saver.put_writes(stored, [("log", "written")], "task")
+    saver.prune(["1"])
+    assert ids(conn) == ["b", *(["a1"] if stays else [])]
+    assert len(rows(conn, "1").writes) == stays
+
+
+def test_calls_of_a_thread_without_a_root_stay(conn: sqlite3.Connection) -> None:
+    saver = SqliteSaver(conn)
+    config: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": "call:1"}}
+    for id in ("a", "b"):
+        saver.put(config, {**empty_checkpoint(), "id": id}, {"parents": {"": "gone"}}, {})
+    saver.prune(["1"])
+    assert ids(conn) == ["b"]
+
+
 class Plain(JsonPlusSerializer):
     """A serializer of somebody else's, with a format of its own."""
 
@@ -372,6 +408,15 @@ def test_a_counted_channel_that_nobody_wrote_keeps_nothing(conn: sqlite3.Connect
     put(saver, "c", "b", COUNTED)
     write(saver, "other", "a")
     write(saver, "log", "c")
+    saver.prune(["1"])
+    assert ids(conn) == ["c"]
+
+
+def test_a_counted_channel_that_the_head_holds_keeps_nothing(conn: sqlite3.Connection) -> None:
+    saver = SqliteSaver(conn)
+    put_all(saver, a=None, b="a")
+    put(saver, "c", "b", COUNTED, channel_values={"log": ["whole"]})
+    write(saver, "log", "a", "b")
     saver.prune(["1"])
     assert ids(conn) == ["c"]
 
