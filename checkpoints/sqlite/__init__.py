@@ -172,10 +172,10 @@ class SqliteSaver(SyncOnly):
         """
         if isinstance(run_ids, str):
             raise TypeError("run_ids is one string; give a list of run ids")
-        search = RunSearch(run_ids)
+        search = RunSearch(self.serde, run_ids)
         while not search.ended:
             self._read(search.page())
-        self._write(partial(search.delete, self.serde))
+        self._write(search.delete)
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

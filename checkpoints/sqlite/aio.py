@@ -138,10 +138,10 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
         """Delete the checkpoints of these runs, and their writes; see `SqliteSaver.delete_for_runs`."""
         if isinstance(run_ids, str):
             raise TypeError("run_ids is one string; give a list of run ids")
-        search = RunSearch(run_ids)
+        search = RunSearch(self.serde, run_ids)
         while not search.ended:
             await self._read(search.page())
-        await self._write(partial(search.delete, self.serde))
+        await self._write(search.delete)
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from langgraph.checkpoint.base import get_checkpoint_id
 
-from checkpoints.sqlite.codec import channels_held, decode_metadata
+from checkpoints.sqlite.codec import channels_held
 from checkpoints.sqlite.operations import NAMESPACE, select, select_writes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -35,10 +35,6 @@ CHANNEL_WRITES = """\
 SELECT task_id, channel, writes.type, writes.value FROM json_each(?) AS chain CROSS JOIN writes
 WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = chain.value AND channel = ?
 ORDER BY chain.key DESC, task_path, task_id, idx"""
-
-OLDEST_WRITE = """\
-SELECT max(chain.key) FROM json_each(?) AS chain CROSS JOIN writes
-WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = chain.value AND channel = ?"""
 
 FIRST = 16  # checkpoints that are read at once, then more and more
 MOST = 64
@@ -113,39 +109,17 @@ def delta_history(
     else:
         target = yield from select(HEAD_PARENT, namespace)
     parent_id = target[0][0] if target else None
-    histories = yield from _walk(serde, Ancestors(*namespace, parent_id), channels)
+    histories = yield from walk(serde, Ancestors(*namespace, parent_id), channels)
     for channel, history in histories.items():
         parameters = (json.dumps(history.chain), *namespace, channel)
         history.writes = yield from select_writes(CHANNEL_WRITES, parameters)
     return histories
 
 
-def needed(serde: SerializerProtocol, row: Row) -> Operation[list[str]]:
-    """Return the ids of the ancestors without which DeltaChannels of a checkpoint lose content.
-
-    `row` holds `COLUMNS`. LangGraph counts, in the metadata, the updates of each DeltaChannel since it was
-    last stored whole.
-    """
-    thread_id, checkpoint_ns, _, parent_id, type_, blob, described = row
-    metadata = decode_metadata(serde, described)
-    counted = metadata.get("counters_since_delta_snapshot") if isinstance(metadata, dict) else None
-    if not isinstance(counted, dict):
-        return []
-    channels = sorted(counted.keys() - channels_held(serde, type_, blob))
-    histories = yield from _walk(serde, Ancestors(thread_id, checkpoint_ns, parent_id), channels)
-    longest: list[str] = []
-    for channel, history in histories.items():
-        chain = history.chain
-        if history.seed is None:
-            place = yield from select(OLDEST_WRITE, (json.dumps(chain), thread_id, checkpoint_ns, channel))
-            chain = [] if place[0][0] is None else chain[: place[0][0] + 1]
-        longest = max(longest, chain, key=len)
-    return longest
-
-
-def _walk(
-    serde: SerializerProtocol, ancestors: Ancestors, channels: Sequence[str]
+def walk(
+    serde: SerializerProtocol, ancestors: Ancestors, channels: Iterable[str]
 ) -> Operation[dict[str, StoredHistory]]:
+    """Return each channel's chain, without its writes, reading no further than the last channel needs."""
     histories = {channel: StoredHistory() for channel in channels}
     missing = dict(histories)
     while missing and not ancestors.ended:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from checkpoints.sqlite.codec import Stored
 from checkpoints.sqlite.driver import Operation, Row, Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from langchain_core.runnables import RunnableConfig
 
@@ -53,17 +52,12 @@ SELECT ?, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, 
 FROM writes WHERE thread_id = ?"""
 ANY_OF_THREAD = """\
 SELECT 1 FROM checkpoints WHERE thread_id = ? UNION ALL SELECT 1 FROM writes WHERE thread_id = ? LIMIT 1"""
-DELETE_SOME = (
-    """\
-DELETE FROM writes WHERE thread_id = ? AND checkpoint_ns = ?
-AND checkpoint_id IN (SELECT value FROM json_each(?))""",
-    """\
-DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?
-AND checkpoint_id IN (SELECT value FROM json_each(?))""",
-    """\
-UPDATE checkpoints SET parent_checkpoint_id = NULL WHERE thread_id = ? AND checkpoint_ns = ?
-AND parent_checkpoint_id IN (SELECT value FROM json_each(?))""",
-)
+LINKS = f"SELECT parent_checkpoint_id, checkpoint_id {NAMESPACE} AND parent_checkpoint_id IS NOT NULL"
+DELETE_CHECKPOINT = "DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+DELETE_WRITES_OF = "DELETE FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+ORPHAN = """\
+UPDATE checkpoints SET parent_checkpoint_id = NULL
+WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"""
 DELETE_CHECKPOINTS = "DELETE FROM checkpoints WHERE thread_id = ?"
 DELETE_WRITES = "DELETE FROM writes WHERE thread_id = ?"
 
@@ -132,11 +126,16 @@ def delete_thread(thread_id: str) -> Operation[None]:
     yield Statement(DELETE_WRITES, (thread_id,))
 
 
-def delete_checkpoints(thread_id: str, checkpoint_ns: str, ids: Iterable[str]) -> Operation[None]:
+def delete_checkpoints(thread_id: str, checkpoint_ns: str, ids: Collection[str]) -> Operation[None]:
     """Delete some checkpoints of a namespace with their writes. One whose parent goes is left with none."""
-    which = json.dumps(list(ids))
-    for sql in DELETE_SOME:
-        yield Statement(sql, (thread_id, checkpoint_ns, which))
+    links = yield from select(LINKS, (thread_id, checkpoint_ns))
+    deleted = [(thread_id, checkpoint_ns, id) for id in ids]
+    yield Statement(DELETE_WRITES_OF, many=deleted)
+    yield Statement(DELETE_CHECKPOINT, many=deleted)
+    orphans = [
+        (thread_id, checkpoint_ns, child) for parent, child in links if parent in ids and child not in ids
+    ]
+    yield Statement(ORPHAN, many=orphans)
 
 
 def copy_thread(source: str, target: str) -> Operation[None]:

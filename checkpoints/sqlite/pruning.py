@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langgraph.checkpoint.serde.types import TASKS
-
-from checkpoints.sqlite.codec import decode_metadata, skim
+from checkpoints.sqlite.codec import decode_metadata
 from checkpoints.sqlite.driver import Operation, Row, Statement
-from checkpoints.sqlite.lineage import needed
+from checkpoints.sqlite.needs import Needs
 from checkpoints.sqlite.operations import BY_ID, NAMESPACE, delete_checkpoints, delete_thread, select
 
 if TYPE_CHECKING:
@@ -20,9 +18,6 @@ KEEP_LATEST, DELETE = STRATEGIES = ("keep_latest", "delete")
 
 HEADS = "SELECT checkpoint_ns, max(checkpoint_id) FROM checkpoints WHERE thread_id = ? GROUP BY checkpoint_ns"
 EXISTS = f"SELECT 1 {NAMESPACE} AND checkpoint_id = ?"
-SENDS = """\
-SELECT 1 FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? AND channel = ?
-LIMIT 1"""
 IDS = f"SELECT checkpoint_id {NAMESPACE}"
 DELETE_NAMESPACE = (
     "DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?",
@@ -44,7 +39,8 @@ class Head(NamedTuple):
     def root_id(self) -> str | None:
         """The root graph's checkpoint from which this subgraph was called."""
         parents = self.metadata.get("parents")
-        return parents.get("") if isinstance(parents, dict) else None
+        root_id = parents.get("") if isinstance(parents, dict) else None
+        return root_id if isinstance(root_id, str) else None
 
 
 def check(thread_ids: Sequence[str], strategy: str) -> None:
@@ -63,14 +59,15 @@ def prune(serde: SerializerProtocol, thread_id: str, strategy: str) -> Operation
 def _keep_latest(serde: SerializerProtocol, thread_id: str) -> Operation[None]:
     heads = yield from _heads(serde, thread_id)
     past = yield from _past_calls(thread_id, heads)
+    needs = Needs(serde, thread_id)
     for checkpoint_ns, head in heads.items():
         if checkpoint_ns in past:
             for sql in DELETE_NAMESPACE:
                 yield Statement(sql, (thread_id, checkpoint_ns))
         else:
             ids = yield from select(IDS, (thread_id, checkpoint_ns))
-            kept = {head.id, *(yield from _ancestors(serde, head))}
-            yield from delete_checkpoints(thread_id, checkpoint_ns, (id for (id,) in ids if id not in kept))
+            kept = {head.id, *(yield from needs.of(head.row))}
+            yield from delete_checkpoints(thread_id, checkpoint_ns, {id for (id,) in ids} - kept)
 
 
 def _heads(serde: SerializerProtocol, thread_id: str) -> Operation[dict[str, Head]]:
@@ -90,24 +87,8 @@ def _past_calls(thread_id: str, heads: dict[str, Head]) -> Operation[set[str]]:
     """
     past: set[str] = set()
     for checkpoint_ns, head in heads.items():
-        called_before = "" in heads and head.root_id not in (None, heads[""].id)
-        # A root that is not there: its run stores it after the subgraph's.
-        if (
-            ":" in checkpoint_ns
-            and called_before
-            and (yield from select(EXISTS, (thread_id, "", head.root_id)))
-        ):
-            past.add(checkpoint_ns)
+        root_id = head.root_id if ":" in checkpoint_ns and "" in heads else None
+        if root_id is not None and root_id != heads[""].id:
+            # A root that is not there yet: its run stores it after the subgraph's.
+            past.update({checkpoint_ns} if (yield from select(EXISTS, (thread_id, "", root_id))) else ())
     return past
-
-
-def _ancestors(serde: SerializerProtocol, head: Head) -> Operation[list[str]]:
-    """Return the ids of the ancestors without which the head is not what it is."""
-    ids = yield from needed(serde, head.row)
-    thread_id, checkpoint_ns, _, parent_id, type_, blob, _ = head.row
-    if parent_id and not ids:
-        # Before version 4, the tasks that a node sent were read from the writes of the parent.
-        sends = yield from select(SENDS, (thread_id, checkpoint_ns, parent_id, TASKS))
-        if sends and skim(serde, type_, blob).get("v", 0) < 4:
-            ids = [parent_id]
-    return ids

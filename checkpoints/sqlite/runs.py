@@ -3,47 +3,46 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from checkpoints.errors import HistoryNeeded
-from checkpoints.sqlite.lineage import needed
-from checkpoints.sqlite.operations import BY_ID, delete_checkpoints, select
+from checkpoints.sqlite.codec import decode_metadata
+from checkpoints.sqlite.needs import Needs
+from checkpoints.sqlite.operations import BY_ID, LINKS, delete_checkpoints, select
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
-    from checkpoints.sqlite.driver import Operation
+    from checkpoints.sqlite.driver import Operation, Row
 
 PAGE = 5_000  # rows; some milliseconds
 FIRST_ROWID = -(2**63)
 
 NEXT_PAGE = "SELECT max(rowid) FROM (SELECT rowid FROM checkpoints WHERE rowid > ? ORDER BY rowid LIMIT ?)"
-# CASE is evaluated in order: json_extract fails on metadata that is no JSON.
-FOUND = """\
-SELECT rowid FROM checkpoints WHERE rowid > ? AND rowid <= ?
-AND CASE WHEN json_valid(CAST(metadata AS TEXT))
-    THEN json_extract(CAST(metadata AS TEXT), '$.run_id') IN (SELECT value FROM json_each(?)) END"""
-CONFIRMED = """\
-SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints
-WHERE (rowid IN (SELECT value FROM json_each(?)) OR rowid > ?)
-AND CASE WHEN json_valid(CAST(metadata AS TEXT))
-    THEN json_extract(CAST(metadata AS TEXT), '$.run_id') IN (SELECT value FROM json_each(?)) END"""
-CHILDREN = """\
-SELECT checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?
-AND parent_checkpoint_id IN (SELECT value FROM json_each(?))
-AND checkpoint_id NOT IN (SELECT value FROM json_each(?))"""
+# Metadata that SQLite takes for no JSON, as with Python's NaN, is read in Python. CASE goes in order.
+CONDITION = """\
+CASE WHEN json_valid(CAST(metadata AS TEXT))
+THEN CAST(json_extract(CAST(metadata AS TEXT), '$.run_id') AS TEXT) IN (SELECT value FROM json_each(?))
+ELSE instr(CAST(metadata AS BLOB), CAST('run_id' AS BLOB)) END"""
+UNREAD = "CASE WHEN NOT json_valid(CAST(metadata AS TEXT)) THEN CAST(metadata AS BLOB) END"
+ROWS = "FROM checkpoints WHERE"
+FOUND = f"SELECT {UNREAD}, rowid {ROWS} {CONDITION} AND rowid > ? AND rowid <= ?"
+AGAIN = "(rowid > ? OR rowid IN (SELECT value FROM json_each(?)))"
+CONFIRMED = f"SELECT {UNREAD}, thread_id, checkpoint_ns, checkpoint_id {ROWS} {CONDITION} AND {AGAIN}"
 
 
 class RunSearch:
     """Finds the checkpoints of runs before any lock, page by page: no index knows runs, so all are read."""
 
-    def __init__(self, run_ids: Iterable[str]) -> None:
-        self._run_ids = json.dumps([str(run_id) for run_id in run_ids])
+    def __init__(self, serde: SerializerProtocol, run_ids: Iterable[str]) -> None:
+        self._serde = serde
+        self._run_ids = {str(run_id) for run_id in run_ids}
         self._found: list[int] = []
         self._read = FIRST_ROWID
-        self.ended = self._run_ids == "[]"
+        self.ended = not self._run_ids
 
     def page(self) -> Operation[None]:
         """Read the next page."""
@@ -52,31 +51,41 @@ class RunSearch:
         if last is None:
             self.ended = True
             return
-        found = yield from select(FOUND, (self._read, last, self._run_ids))
-        self._found += [rowid for (rowid,) in found]
+        self._found += [rowid for (rowid,) in (yield from self._select(FOUND, self._read, last))]
         self._read = last
 
-    def delete(self, serde: SerializerProtocol) -> Operation[None]:
-        """Delete what was found, and what the runs have stored since.
+    def delete(self) -> Operation[None]:
+        """Delete what was found and is still there, and what the runs have stored since.
 
         Raises HistoryNeeded, before anything is deleted.
         """
-        wanted = (json.dumps(self._found), self._read, self._run_ids)
-        namespaces: dict[tuple[str, str], list[str]] = {}
-        for thread_id, checkpoint_ns, checkpoint_id in (yield from select(CONFIRMED, wanted)):
-            namespaces.setdefault((thread_id, checkpoint_ns), []).append(checkpoint_id)
-        for namespace, ids in namespaces.items():
-            yield from _check(serde, *namespace, ids)
-        for namespace, ids in namespaces.items():
-            yield from delete_checkpoints(*namespace, ids)
+        found = yield from self._select(CONFIRMED, self._read, json.dumps(self._found))
+        threads: dict[str, dict[str, set[str]]] = {}
+        for thread_id, ns, id in found:
+            threads.setdefault(thread_id, {}).setdefault(ns, set()).add(id)
+        for thread_id, namespaces in threads.items():
+            needs = Needs(self._serde, thread_id)
+            for checkpoint_ns, ids in namespaces.items():
+                yield from _check(needs, thread_id, checkpoint_ns, ids)
+        for thread_id, namespaces in threads.items():
+            for checkpoint_ns, ids in namespaces.items():
+                yield from delete_checkpoints(thread_id, checkpoint_ns, ids)
+
+    def _select(self, sql: str, *parameters: Any) -> Operation[list[Row]]:
+        rows = yield from select(sql, (json.dumps(list(self._run_ids)), *parameters))
+        return [row[1:] for row in rows if row[0] is None or self._is_of_runs(row[0])]
+
+    def _is_of_runs(self, raw: bytes) -> bool:
+        with suppress(ValueError):  # metadata that is no JSON either way names no run
+            metadata = decode_metadata(self._serde, raw)
+            return isinstance(metadata, dict) and str(metadata.get("run_id")) in self._run_ids
+        return False
 
 
-def _check(
-    serde: SerializerProtocol, thread_id: str, checkpoint_ns: str, ids: Sequence[str]
-) -> Operation[None]:
+def _check(needs: Needs, thread_id: str, checkpoint_ns: str, ids: set[str]) -> Operation[None]:
     """Raise HistoryNeeded when a checkpoint that stays would lose content with these."""
-    deleted = json.dumps(ids)
-    for (child,) in (yield from select(CHILDREN, (thread_id, checkpoint_ns, deleted, deleted))):
-        row = (yield from select(BY_ID, (thread_id, checkpoint_ns, child)))[0]
-        if not set(ids).isdisjoint((yield from needed(serde, row))):
-            raise HistoryNeeded(f"In thread {thread_id!r}, checkpoint {child} goes on from these runs.")
+    for parent, child in (yield from select(LINKS, (thread_id, checkpoint_ns))):
+        if parent in ids and child not in ids:
+            row = (yield from select(BY_ID, (thread_id, checkpoint_ns, child)))[0]
+            if (yield from needs.of(row)):
+                raise HistoryNeeded(f"In thread {thread_id!r}, checkpoint {child} goes on from these runs.")

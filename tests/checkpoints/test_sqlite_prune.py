@@ -20,6 +20,8 @@ from thread_graphs import (
     SHAPES,
     Rows,
     asynchronous,
+    counting,
+    delta,
     execute,
     go_on,
     original,
@@ -491,3 +493,28 @@ async def test_a_run_goes_on_while_its_thread_is_pruned(name: str, durability: A
     kept = rows(tmp_path / "s", "1")
     assert kept.sizes[""] == 1 or name.startswith("delta")
     assert all(row[2] in (None, *(other[1] for other in kept.checkpoints)) for row in kept.checkpoints)
+
+
+def test_a_delta_channel_survives_a_prune_after_a_run_of_a_graph_without_it(conn: sqlite3.Connection) -> None:
+    saver = SqliteSaver(conn)
+    graph = delta(100)(saver)
+    graph.invoke({"n": 0, "log": ["began"]}, thread("two releases"))
+    counting(saver).invoke({"n": 5}, thread("two releases"))
+    before = graph.get_state(thread("two releases")).values
+    assert before["log"][0] == "began"
+    saver.prune(["two releases"])
+    assert graph.get_state(thread("two releases")).values == before
+
+
+def test_a_delta_channel_whose_first_write_has_no_version_is_kept(conn: sqlite3.Connection) -> None:
+    """Early releases of LangGraph.js stored it so."""
+    saver = SqliteSaver(conn)
+    config: Any = {"configurable": {"thread_id": "js", "checkpoint_ns": ""}}
+    for counted in ({}, {"log": [1, 1], "never": [0, 1]}):
+        config = saver.put(config, empty_checkpoint(), {"counters_since_delta_snapshot": counted}, {})  # type: ignore[typeddict-item]
+        saver.put_writes(config, [("log", [str(counted)])], "task")
+    before = history(saver, "js")
+    saver.prune(["js"])
+    assert history(saver, "js") == before
+    assert "log" in before
+    assert len(rows(conn, "js").checkpoints) == 2

@@ -17,6 +17,7 @@ from saver_graphs import plain
 from thread_graphs import (
     Executions,
     asynchronous,
+    counting,
     delta,
     execute,
     remembering,
@@ -302,14 +303,14 @@ def test_what_a_run_stores_between_search_and_deletion_goes_too(conn: sqlite3.Co
     saver = SqliteSaver(conn)
     for n in range(4):
         put(saver, str(n), {"run_id": RUNS[n % 2]})
-    search = RunSearch([RUNS[1]])
+    search = RunSearch(saver.serde, [RUNS[1]])
     while not search.ended:
         run(conn, search.page())
     put(saver, "later", {"run_id": RUNS[1]})
     put(saver, "later too", {"run_id": RUNS[0]}, parent="later")
     put(saver, "3", {"run_id": RUNS[2]})  # it was found, and is another run's now
     saver.delete_thread("not there")
-    commit(conn, search.delete(saver.serde))
+    commit(conn, search.delete())
     assert [row[1:3] for row in rows(conn, "1").checkpoints] == [
         ("0", None),
         ("2", None),
@@ -350,3 +351,33 @@ async def test_a_refused_deletion_does_not_fail_what_is_written_beside_it(tmp_pa
         results = await asyncio.gather(*deletions, write(), write(), return_exceptions=True)
     assert [type(result) for result in results] == [HistoryNeeded] * 10 + [type(None)] * 2
     assert execute(tmp_path / "store", f"{COUNT} WHERE thread_id = 'new'") == [(40,)]
+
+
+def test_a_run_that_a_delta_channel_needs_is_refused_after_a_run_of_a_graph_without_it(
+    conn: sqlite3.Connection,
+) -> None:
+    saver = SqliteSaver(conn)
+    delta(100)(saver).invoke({"n": 0, "log": ["began"]}, thread("1", metadata={"run_id": "1"}))
+    counting(saver).invoke({"n": 5}, thread("1", metadata={"run_id": "2"}))
+    before = rows(conn, "1")
+    with pytest.raises(HistoryNeeded):
+        saver.delete_for_runs(["1"])
+    assert rows(conn, "1") == before
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("-inf"), 1.5])
+def test_metadata_with_any_number_names_its_run(conn: sqlite3.Connection, score: float) -> None:
+    saver = SqliteSaver(conn)
+    config: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
+    saver.put(config, empty_checkpoint(), {"run_id": "other", "score": score}, {})  # type: ignore[typeddict-unknown-key]
+    saver.put(config, empty_checkpoint(), {"run_id": "1", "score": score}, {})  # type: ignore[typeddict-unknown-key]
+    saver.delete_for_runs(["1"])
+    assert len(rows(conn, "1").checkpoints) == 1
+
+
+def test_a_run_id_that_was_stored_as_a_number_is_found(conn: sqlite3.Connection) -> None:
+    saver = SqliteSaver(conn)
+    config: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
+    saver.put(config, empty_checkpoint(), {"run_id": 7}, {})  # type: ignore[typeddict-item]
+    saver.delete_for_runs(["7"])
+    assert rows(conn, "1") == ([], [])

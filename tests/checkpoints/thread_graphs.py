@@ -83,6 +83,16 @@ class Delta(TypedDict, total=False):
     n: int
 
 
+class Count(TypedDict, total=False):
+    n: int
+
+
+def counting(saver: Any) -> Graph:
+    """A graph without the DeltaChannels of `delta`, on the same thread: another release of the agent."""
+    graph = StateGraph(Count).add_node("count", lambda state: {"n": 1}).add_edge(START, "count")
+    return graph.compile(saver)
+
+
 @cache
 def delta(frequency: int, other: int = 3) -> Callable[[Any], Graph]:
     """Build graphs with DeltaChannels: one that each step writes, one that few do, one that none does."""
