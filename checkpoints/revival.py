@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 OPTION = ormsgpack.OPT_NON_STR_KEYS
 PYDANTIC_V2 = 5  # the extension code of [module, class, fields, method]
-# Their constructors only pass on what they get, unless it holds `content_blocks`. Every allowlist has them.
+# Their constructors only pass on what they get, unless it names one of their own parameters.
+# Every allowlist has these classes.
 MODULES = {
     "HumanMessage": "langchain_core.messages.human",
     "AIMessage": "langchain_core.messages.ai",
@@ -59,7 +60,7 @@ def loads_of(serde: SerializerProtocol) -> Callable[[tuple[str, bytes]], Any]:
 
 
 def _message(_module: str, name: str, fields: dict[str, Any], _method: str) -> Any:
-    if "content_blocks" in fields:
+    if "content_blocks" in fields or "self" in fields:
         raise LookupError
     cls = getattr(sys.modules[MODULES[name]], name)
     return cls.__pydantic_validator__.validate_python(fields, self_instance=cls.__new__(cls))

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from checkpoints.sqlite import operations, pruning
@@ -27,19 +36,6 @@ from checkpoints.sqlite.schema import prepare
 from checkpoints.sqlite.sync_only import SyncOnly
 from checkpoints.sqlite.versions import next_version
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from langchain_core.runnables import RunnableConfig
-    from langgraph.checkpoint.base import (
-        ChannelVersions,
-        Checkpoint,
-        CheckpointMetadata,
-        CheckpointTuple,
-        DeltaChannelHistory,
-    )
-    from langgraph.checkpoint.serde.base import SerializerProtocol
-
 
 class SqliteSaver(SyncOnly):
     """Saves checkpoints in a SQLite database, in the tables of `langgraph-checkpoint-sqlite`.
@@ -48,13 +44,16 @@ class SqliteSaver(SyncOnly):
     Threads may share a saver whose connection was opened with `check_same_thread=False`.
     """
 
+    conn: sqlite3.Connection
+    is_setup: bool
+
     def __init__(self, conn: sqlite3.Connection, *, serde: SerializerProtocol | None = None) -> None:
         super().__init__(serde=serde)
         self.jsonplus_serde = JsonPlusSerializer()
         self.conn = conn
-        self.lock = threading.Lock()
+        self._commits = Commits.of(conn)
+        self.lock = self._commits.lock
         self.is_setup = False
-        self._commits = Commits()
 
     @classmethod
     @contextmanager
@@ -64,9 +63,10 @@ class SqliteSaver(SyncOnly):
             yield cls(conn)
 
     def setup(self) -> None:
-        """Create the tables, or migrate those of an older release. The first write calls it."""
-        with self.lock:
-            self._prepare()
+        """Create the tables, or migrate those of an older release, as the first write does."""
+        if not self.is_setup:
+            with self.lock:
+                self._prepare()
 
     @contextmanager
     def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:

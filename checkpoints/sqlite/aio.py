@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import aiosqlite
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from checkpoints.sqlite import operations, pruning
@@ -27,19 +37,6 @@ from checkpoints.sqlite.runs import RunSearch
 from checkpoints.sqlite.schema import prepare
 from checkpoints.sqlite.versions import next_version
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-
-    from langchain_core.runnables import RunnableConfig
-    from langgraph.checkpoint.base import (
-        ChannelVersions,
-        Checkpoint,
-        CheckpointMetadata,
-        CheckpointTuple,
-        DeltaChannelHistory,
-    )
-    from langgraph.checkpoint.serde.base import SerializerProtocol
-
 
 class AsyncSqliteSaver(BaseCheckpointSaver[str]):
     """Saves checkpoints in a SQLite database, in the tables of `langgraph-checkpoint-sqlite`.
@@ -50,6 +47,10 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
     The synchronous methods are for other threads than the event loop's; on that one they raise
     `asyncio.InvalidStateError`, where waiting would be for ever.
     """
+
+    conn: aiosqlite.Connection
+    lock: asyncio.Lock
+    is_setup: bool
 
     def __init__(self, conn: aiosqlite.Connection, *, serde: SerializerProtocol | None = None) -> None:
         super().__init__(serde=serde)
@@ -68,9 +69,10 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
             yield cls(conn)
 
     async def setup(self) -> None:
-        """Create the tables, or migrate those of an older release. The first write calls it."""
-        async with self.lock:
-            await self._prepare()
+        """Create the tables, or migrate those of an older release, as the first write does."""
+        if not self.is_setup:
+            async with self.lock:
+                await self._prepare()
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint that the config names; without an id, the head of the namespace."""
@@ -192,6 +194,8 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
     ) -> Iterator[CheckpointTuple]:
         """Yield what `alist` does; the loop reads a page at a time, this thread decodes it."""
         self._refuse_on_loop()
+        if type(self).alist is not AsyncSqliteSaver.alist:  # somebody's own selects or hides something
+            return self._iterate(self.alist(config, filter=filter, before=before, limit=limit))
         return self._pages(Listing(config, filter, before, limit))
 
     def put(
@@ -241,6 +245,10 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
             for stored in self._wait(self._read, listing.page()):
                 yield decode(self.serde, stored)
 
+    def _iterate(self, found: AsyncIterator[CheckpointTuple]) -> Iterator[CheckpointTuple]:
+        while (one := self._wait(_next, found)) is not None:
+            yield one
+
     def _wait(self, method: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
         self._refuse_on_loop()
         return asyncio.run_coroutine_threadsafe(method(*args, **kwargs), self.loop).result()
@@ -256,3 +264,7 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
                 "while that loop runs. Here use the asynchronous ones: `await saver.aget_tuple(...)`, "
                 "`saver.alist(...)`, `await graph.ainvoke(...)`."
             )
+
+
+async def _next(found: AsyncIterator[CheckpointTuple]) -> CheckpointTuple | None:
+    return await anext(found, None)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import sqlite3
+import threading
 import time
 from collections import deque
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, Self
+from weakref import WeakValueDictionary
 
-from checkpoints.sqlite.driver import Operation, T, commit, run, savepoint, transaction
+from checkpoints.sqlite.driver import Operation, T, run, savepoint, transaction
 from checkpoints.sqlite.schema import prepare
 
 if TYPE_CHECKING:
@@ -22,7 +25,8 @@ class Call(Generic[T]):
     """A write that waits for its commit. Leaving its block before that withdraws it."""
 
     def __init__(self, operation: Callable[[], Operation[T]]) -> None:
-        self.operation = operation  # to be begun anew when a shared transaction comes to nothing
+        self._operation = operation  # to be begun anew when a shared transaction comes to nothing
+        self._context = copy_context()  # a serializer may look into it
         self.done = False
         self.withdrawn = False
         self._outcome: Attempt[T]
@@ -37,6 +41,10 @@ class Call(Generic[T]):
     def waits(self) -> bool:
         """Whether somebody still waits for it."""
         return not (self.done or self.withdrawn)
+
+    def run(self, conn: sqlite3.Connection) -> T:
+        """Run the operation in its caller's context, as part of a transaction."""
+        return self._context.run(run, conn, self._operation())
 
     def end(self, outcome: Attempt[T]) -> None:
         """Give the caller what came of it."""
@@ -79,6 +87,9 @@ class Undone(Exception):
     """SQLite has rolled back a shared transaction: the disk is full, or a trigger said so."""
 
 
+REGISTRY = threading.Lock()
+
+
 class Commits:
     """The writes that wait for one connection.
 
@@ -87,7 +98,14 @@ class Commits:
     """
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self._waiting: deque[Call[Any]] = deque()
+
+    @classmethod
+    def of(cls, conn: sqlite3.Connection) -> Commits:
+        """Return those of the connection: savers that share it from several threads share its lock."""
+        with REGISTRY:
+            return SHARED.setdefault(id(conn), cls())
 
     def join(self, operation: Callable[[], Operation[T]]) -> Call[T]:
         """Add a write; leave the returned block only after it is done."""
@@ -145,7 +163,7 @@ def _attempt_together(
 
 def _attempt(conn: sqlite3.Connection, call: Call[T]) -> Attempt[T]:
     with Attempt[T]() as outcome, savepoint(conn, "one"):
-        outcome.result = run(conn, call.operation())
+        outcome.result = call.run(conn)
     if not conn.in_transaction:
         raise Undone
     return outcome
@@ -153,8 +171,8 @@ def _attempt(conn: sqlite3.Connection, call: Call[T]) -> Attempt[T]:
 
 def _commit_each(conn: sqlite3.Connection, calls: Sequence[Call[Any]]) -> None:
     for number, call in enumerate(calls):
-        with Attempt[Any]() as outcome:
-            outcome.result = commit(conn, call.operation())
+        with Attempt[Any]() as outcome, transaction(conn):
+            outcome.result = call.run(conn)
         call.end(outcome)
         if outcome.is_busy:
             _fail(calls[number + 1 :], outcome.error)
@@ -164,3 +182,7 @@ def _commit_each(conn: sqlite3.Connection, calls: Sequence[Call[Any]]) -> None:
 def _fail(calls: Sequence[Call[Any]], error: Exception | None) -> None:
     for call in calls:
         call.end(Attempt(copy.copy(error)))  # each its own: raising it adds a traceback
+
+
+# By the connection's id, since it takes no weak reference. Its savers keep both.
+SHARED: WeakValueDictionary[int, Commits] = WeakValueDictionary()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def run(conn: sqlite3.Connection, operation: Operation[T]) -> T:
         statement = next(operation)
         while True:
             try:
-                rows = _execute(conn, statement)
+                rows = execute(conn, statement)
             except sqlite3.Error as error:
                 statement = operation.throw(error)
             else:
@@ -46,12 +47,6 @@ def run(conn: sqlite3.Connection, operation: Operation[T]) -> T:
         return stop.value  # type: ignore[no-any-return]
     finally:
         operation.close()
-
-
-def commit(conn: sqlite3.Connection, operation: Operation[T]) -> T:
-    """Run the operation on this thread in one transaction: all of it is committed, or nothing."""
-    with transaction(conn):
-        return run(conn, operation)
 
 
 async def arun(conn: aiosqlite.Connection, operation: Operation[T]) -> T:
@@ -65,12 +60,13 @@ async def on_thread(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
-    """Call the function with the sqlite3 connection on the thread of the aiosqlite one."""
+    """Call the function with the sqlite3 connection on the thread of the aiosqlite one, in this context."""
     # aiosqlite has no public way to do this; here is the one place that reaches inside. Before 0.22 the
     # connection is the thread itself. One that was never awaited is opened here, as the official saver does.
     if getattr(conn, "_thread", conn).ident is None:  # type: ignore[union-attr]
         await conn
-    return await conn._execute(function, conn._conn, *args, **kwargs)  # type: ignore[no-any-return, no-untyped-call]
+    called = copy_context().run, function, conn._conn
+    return await conn._execute(*called, *args, **kwargs)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @contextmanager
@@ -125,8 +121,11 @@ def _commit_owners(conn: sqlite3.Connection) -> None:
         conn.commit()
 
 
-def _execute(conn: sqlite3.Connection, statement: Statement) -> list[Row]:
+def execute(conn: sqlite3.Connection, statement: Statement) -> list[Row]:
+    """Execute one statement and return its rows as tuples, whatever the connection's owner has for rows."""
+    cursor = conn.cursor()
+    cursor.row_factory = None
     if statement.many is not None:
-        conn.executemany(statement.sql, statement.many)
+        cursor.executemany(statement.sql, statement.many)
         return []
-    return conn.execute(statement.sql, statement.parameters).fetchall()
+    return cursor.execute(statement.sql, statement.parameters).fetchall()

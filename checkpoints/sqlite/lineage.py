@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from checkpoints.sqlite.driver import Operation, Row
 
-HEAD_PARENT = f"SELECT parent_checkpoint_id {NAMESPACE} ORDER BY checkpoint_id DESC LIMIT 1"
-PARENT = f"SELECT parent_checkpoint_id {NAMESPACE} AND checkpoint_id = ?"
+HEAD_LINK = f"SELECT checkpoint_id, parent_checkpoint_id {NAMESPACE} ORDER BY checkpoint_id DESC LIMIT 1"
+LINK = f"SELECT checkpoint_id, parent_checkpoint_id {NAMESPACE} AND checkpoint_id = ?"
 # The chain's rows come in the order in which they are found. CROSS JOIN makes each step a seek.
 CHAIN = """\
 WITH RECURSIVE chain (place, parent, depth) AS (
@@ -57,10 +57,12 @@ class Ancestors:
     parent that is gone, or where it would loop.
     """
 
-    def __init__(self, thread_id: str, checkpoint_ns: str, parent_id: str | None) -> None:
+    def __init__(
+        self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None, parent_id: str | None
+    ) -> None:
         self._namespace = (thread_id, checkpoint_ns)
         self._next = parent_id
-        self._seen: set[str] = set()
+        self._seen = {checkpoint_id}
         self._wanted = FIRST
 
     @property
@@ -105,11 +107,11 @@ def delta_history(
     """Return the history of each channel above the checkpoint that the config names, or above the head."""
     namespace = (str(config["configurable"]["thread_id"]), config["configurable"].get("checkpoint_ns", ""))
     if checkpoint_id := get_checkpoint_id(config):
-        target = yield from select(PARENT, (*namespace, checkpoint_id))
+        target = yield from select(LINK, (*namespace, checkpoint_id))
     else:
-        target = yield from select(HEAD_PARENT, namespace)
-    parent_id = target[0][0] if target else None
-    histories = yield from walk(serde, Ancestors(*namespace, parent_id), channels)
+        target = yield from select(HEAD_LINK, namespace)
+    link = target[0] if target else (None, None)
+    histories = yield from walk(serde, Ancestors(*namespace, *link), channels)
     for channel, history in histories.items():
         parameters = (json.dumps(history.chain), *namespace, channel)
         history.writes = yield from select_writes(CHANNEL_WRITES, parameters)

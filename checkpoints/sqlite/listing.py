@@ -91,7 +91,7 @@ class Listing:
 
     Keys come first, from the covering index where there is no metadata filter: one page of them, then many,
     since each batch has to sort all that are left. Read pages until it has `ended`.
-    Raises ValueError for a filter key that LangGraph does not allow.
+    Raises ValueError for a filter key that LangGraph does not allow, and for a limit that is no whole number.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Listing:
         limit: int | None = None,
     ) -> None:
         self._conditions = Conditions(config, filter, before)
-        self._left = math.inf if limit is None or limit < 0 else limit  # below zero is no limit, as in SQL
+        self._left = _whole(limit)
         self._keys: deque[Row] = deque()
         self._last: Row | None = None
         self._batch = PAGE_CHECKPOINTS
@@ -136,6 +136,15 @@ class Listing:
         self._last = keys[-1] if keys else None
         self._left = self._left - limit if len(keys) == limit else 0
         self._batch = MORE_KEYS
+
+
+def _whole(limit: int | None) -> float:
+    if limit is None:
+        return math.inf
+    whole = int(limit)
+    if whole != float(limit):
+        raise ValueError(f"limit is {limit!r}; give a whole number")
+    return math.inf if whole < 0 else whole  # as in SQL
 
 
 def _comparable(value: Any) -> Any:

@@ -40,12 +40,13 @@ class Needs:
 
     def of(self, row: Row) -> Operation[list[str]]:
         """Return the ids of the ancestors that a checkpoint (`COLUMNS`) needs, nearest first."""
-        _, checkpoint_ns, _, parent_id, type_, blob, _ = row
+        _, checkpoint_ns, checkpoint_id, parent_id, type_, blob, _ = row
         if not parent_id:
             return []
         checkpoint = skim(self._serde, type_, blob)
         channels = yield from self._delta_channels(checkpoint_ns, checkpoint)
-        ids = yield from self._chain(checkpoint_ns, parent_id, channels)
+        ancestors = Ancestors(self._thread_id, checkpoint_ns, checkpoint_id, parent_id)
+        ids = yield from self._chain(checkpoint_ns, ancestors, channels)
         if ids or checkpoint.get("v", 0) >= 4:
             return ids
         # Before version 4, the tasks that a node sent were read from the writes of the parent.
@@ -63,8 +64,7 @@ class Needs:
             channels -= unversioned - {channel for (channel,) in written}
         return channels
 
-    def _chain(self, checkpoint_ns: str, parent_id: str, channels: set[str]) -> Operation[list[str]]:
-        ancestors = Ancestors(self._thread_id, checkpoint_ns, parent_id)
+    def _chain(self, checkpoint_ns: str, ancestors: Ancestors, channels: set[str]) -> Operation[list[str]]:
         longest: list[str] = []
         for channel, history in (yield from walk(self._serde, ancestors, channels)).items():
             chain = history.chain

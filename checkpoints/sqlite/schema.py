@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 
-from checkpoints.sqlite.driver import transaction
+from checkpoints.sqlite.driver import Statement, execute, transaction
 
 TRIES = 10  # others may want the same at the same time
 CREATE_CHECKPOINTS = """\
@@ -65,5 +65,5 @@ def _use_wal(conn: sqlite3.Connection) -> None:
 
 
 def _is_current(conn: sqlite3.Connection) -> bool:
-    columns = {tuple(row) for row in conn.execute(COLUMNS)}
-    return ("writes", "task_path") in columns and ("checkpoints", "checkpoint_id") in columns
+    columns = execute(conn, Statement(COLUMNS))
+    return ("writes", "task_path") in columns and "checkpoints" in dict(columns)

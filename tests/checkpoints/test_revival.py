@@ -131,6 +131,7 @@ BROKEN: dict[str, tuple[str, bytes]] = {
     "blocks in place of content": packed(
         *AI, {"content": "", "content_blocks": [{"type": "text", "text": "a"}]}, None
     ),
+    "a field with the name of a parameter": packed(*AI, {"content": b"x", "self": 1}, None),
     "fields that are no map": packed(*AI, ["content"], None),
     "fields that are no names": packed(*AI, {1: 2}, None),
     "calls that are none": packed(*AI, {"content": "", "tool_calls": "a"}, None),

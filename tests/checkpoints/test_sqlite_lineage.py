@@ -106,6 +106,21 @@ def test_parents_that_loop_are_read_once(tmp_path: Path) -> None:
     assert [value for _, _, value in history["log"]["writes"]] == ["of a", "of b", "of c"]
 
 
+@pytest.mark.parametrize("chain", ["a", "ab", "abc"])
+def test_a_checkpoint_that_is_its_own_ancestor_does_not_count_its_own_writes(
+    tmp_path: Path, chain: str
+) -> None:
+    """Its writes are for the step after it. The official walk ends there, too."""
+    histories = []
+    for saver_type in (OfficialSaver, SqliteSaver):
+        with saver_type.from_conn_string(str(tmp_path / saver_type.__module__)) as saver:
+            for id, parent in zip(chain, chain[-1] + chain, strict=False):
+                config = put(saver, id, parent, {"seed": 1} if id == chain[-1] else {}, [f"of {id}"])
+            histories.append(saver.get_delta_channel_history(config=config, channels=["log", "seed"]))
+    assert histories[0] == histories[1]
+    assert "seed" not in histories[1]["seed"]
+
+
 def test_a_parent_that_is_gone_ends_the_history(tmp_path: Path) -> None:
     with SqliteSaver.from_conn_string(str(tmp_path / "store")) as saver:
         put(saver, "b", "gone", {}, ["of b"])

@@ -31,7 +31,7 @@ from thread_graphs import (
 from checkpoints.errors import HistoryNeeded
 from checkpoints.sqlite import SqliteSaver
 from checkpoints.sqlite.aio import AsyncSqliteSaver
-from checkpoints.sqlite.driver import commit, run
+from checkpoints.sqlite.driver import run, transaction
 from checkpoints.sqlite.runs import PAGE, RunSearch
 
 if TYPE_CHECKING:
@@ -310,7 +310,8 @@ def test_what_a_run_stores_between_search_and_deletion_goes_too(conn: sqlite3.Co
     put(saver, "later too", {"run_id": RUNS[0]}, parent="later")
     put(saver, "3", {"run_id": RUNS[2]})  # it was found, and is another run's now
     saver.delete_thread("not there")
-    commit(conn, search.delete())
+    with transaction(conn):
+        run(conn, search.delete())
     assert [row[1:3] for row in rows(conn, "1").checkpoints] == [
         ("0", None),
         ("2", None),

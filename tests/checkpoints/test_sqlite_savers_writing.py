@@ -17,7 +17,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 
 from checkpoints.sqlite import SqliteSaver
 from checkpoints.sqlite.aio import AsyncSqliteSaver
-from checkpoints.sqlite.driver import Operation, Statement, commit
+from checkpoints.sqlite.driver import Operation, Statement, run, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +82,8 @@ def test_an_operation_that_reads_before_it_writes_is_not_overtaken(path: Path) -
         yield Statement("INSERT INTO writes SELECT ?, '', '', '', '', 0, ?, NULL, NULL", ("2", rows[0][6]))
 
     with closing(sqlite3.connect(path)) as conn, closing(sqlite3.connect(path, timeout=0)) as other:
-        commit(conn, copy_first(other))
+        with transaction(conn):
+            run(conn, copy_first(other))
         assert conn.execute("SELECT channel FROM writes").fetchall() == [("first",), ("first",)]
 
 
