@@ -236,6 +236,9 @@ async def test_many_graphs_at_once_on_one_async_saver_are_each_as_if_alone(tmp_p
         expected = await trips(saver, in_turn)
     async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "ours")) as saver:
         found = await trips(saver, asyncio.gather)
+        listed = await asyncio.to_thread(lambda: list(saver.list(None)))
+    with OfficialSaver.from_conn_string(str(tmp_path / "ours")) as official:
+        assert repr(listed) == repr(list(official.list(None)))
     assert [plain(told) for told in found] == [plain(told) for told in expected]
     assert rows(tmp_path / "ours", PLAIN) == rows(tmp_path / "official", PLAIN)
 
