@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import get_checkpoint_id
 
-from checkpoints.sqlite.operations import find_all, select
+from checkpoints.sqlite.codec import Stored
+from checkpoints.sqlite.operations import COLUMNS, find_all, select, select_writes
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
-    from checkpoints.sqlite.codec import Stored
     from checkpoints.sqlite.driver import Operation, Row
 
 PAGE_CHECKPOINTS = 64
@@ -23,10 +23,14 @@ PAGE_BYTES = 8 * 2**20
 FIRST_CHECKPOINTS = 8  # then twice as many, while the page is below its bytes
 MORE_KEYS = 2**16  # after the first page: each batch looks at all keys anew
 
-KEYS = """\
+FOUND = """\
 SELECT {columns} FROM checkpoints WHERE {where} ORDER BY checkpoint_id DESC, {tie} LIMIT ?"""
 # The first comparison is the one that an index serves.
 FURTHER = "checkpoint_id <= ? AND (checkpoint_id < ? OR {tie} > ?)"
+WRITES_BETWEEN = """\
+SELECT checkpoint_id, task_id, channel, type, value FROM writes
+WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id BETWEEN ? AND ?
+ORDER BY task_path, task_id, idx"""
 METADATA = "json_extract(CAST(metadata AS TEXT), ?)"
 FILTER_KEY = re.compile(r"[a-zA-Z0-9_.-]+")
 
@@ -50,11 +54,10 @@ class Conditions:
             self._add("checkpoint_id < ?", get_checkpoint_id(before))
         # Ids can be equal in several namespaces and threads. The official order is then the index's within
         # a thread, and the one of insertion in the whole store.
-        self.columns = ["thread_id", "checkpoint_ns", "checkpoint_id"]
-        self.tie = "checkpoint_ns"
-        if config is None:
-            self.tie = "rowid"
-            self.columns.append(self.tie)
+        self.tie = "rowid" if config is None else "checkpoint_ns"
+        self.are_a_range = bool(
+            config is not None and config["configurable"].get("checkpoint_ns") is not None and not filter
+        )
 
     def _match_config(self, config: RunnableConfig) -> None:
         self._add("thread_id = ?", str(config["configurable"]["thread_id"]))
@@ -75,22 +78,28 @@ class Conditions:
         self.parameters.extend(parameters)
 
     def keys(self, last: Row | None, limit: int) -> Operation[list[Row]]:
-        """Return the keys (thread, namespace, id) that follow `last`, and maybe what breaks a tie."""
+        """Return the keys (thread, namespace, id) that follow `last`, and what breaks a tie."""
+        return self._select(f"thread_id, checkpoint_ns, checkpoint_id, {self.tie}", last, limit)
+
+    def rows(self, last: Row | None, limit: int) -> Operation[list[Row]]:
+        """Return the rows that follow `last`."""
+        return self._select(f"{COLUMNS}, {self.tie}", last, limit)
+
+    def _select(self, columns: str, last: Row | None, limit: int) -> Operation[list[Row]]:
         conditions, parameters = self.conditions, self.parameters
         if last is not None:
             conditions = [*conditions, FURTHER.format(tie=self.tie)]
-            checkpoint_id, tie = last[2], last[self.columns.index(self.tie)]
-            parameters = [*parameters, checkpoint_id, checkpoint_id, tie]
+            parameters = [*parameters, last[2], last[2], last[-1]]
         where = " AND ".join(conditions) or "TRUE"
-        sql = KEYS.format(columns=", ".join(self.columns), tie=self.tie, where=where)
-        return select(sql, [*parameters, limit])
+        return select(FOUND.format(columns=columns, tie=self.tie, where=where), [*parameters, limit])
 
 
 class Listing:
     """Reads what a search finds, page by page. Between pages it holds no cursor and no lock.
 
-    Keys come first, from the covering index where there is no metadata filter: one page of them, then many,
-    since each batch has to sort all that are left. Read pages until it has `ended`.
+    Where it is a stretch of one namespace, rows and writes are read as such. Elsewhere keys come first, from
+    the covering index where there is no metadata filter: one page of them, then many, since each batch has to
+    sort all that are left. Read pages until it has `ended`.
     Raises ValueError for a filter key that LangGraph does not allow, and for a limit that is no whole number.
     """
 
@@ -117,25 +126,45 @@ class Listing:
         page: list[Stored] = []
         size, wanted = 0, FIRST_CHECKPOINTS
         while not self.ended and len(page) < PAGE_CHECKPOINTS and size < PAGE_BYTES:
-            if not self._keys:
-                yield from self._read_keys()
+            count = min(wanted, PAGE_CHECKPOINTS - len(page))
+            if self._conditions.are_a_range:
+                found = yield from self._read_range(count)
             else:
-                found = yield from find_all(self._take(min(wanted, PAGE_CHECKPOINTS - len(page))))
-                page += found
-                size += sum(map(_size, found))
-                wanted *= 2
+                found = yield from self._read_found(count)
+            page += found
+            size += sum(map(_size, found))
+            wanted *= 2
         return page
 
-    def _take(self, count: int) -> list[Row]:
-        return [self._keys.popleft()[:3] for _ in range(min(count, len(self._keys)))]
+    def _read_range(self, count: int) -> Operation[list[Stored]]:
+        limit = int(min(count, self._left))
+        rows = yield from self._conditions.rows(self._last, limit)
+        self._advance(rows, limit)
+        if not rows:
+            return []
+        writes: dict[str, list[Row]] = {row[2]: [] for row in rows}
+        between = (*rows[0][:2], rows[-1][2], rows[0][2])
+        for write in (yield from select_writes(WRITES_BETWEEN, between)):
+            if write[0] in writes:
+                writes[write[0]].append(write[1:])
+        return [Stored._make((*row[:-1], writes[row[2]])) for row in rows]
+
+    def _read_found(self, count: int) -> Operation[list[Stored]]:
+        if not self._keys:
+            yield from self._read_keys()
+        keys = [self._keys.popleft()[:3] for _ in range(min(count, len(self._keys)))]
+        return (yield from find_all(keys)) if keys else []
 
     def _read_keys(self) -> Operation[None]:
         limit = int(min(self._batch, self._left))
         keys = yield from self._conditions.keys(self._last, limit)
         self._keys.extend(keys)
-        self._last = keys[-1] if keys else None
-        self._left = self._left - limit if len(keys) == limit else 0
         self._batch = MORE_KEYS
+        self._advance(keys, limit)
+
+    def _advance(self, rows: list[Row], limit: int) -> None:
+        self._last = rows[-1] if rows else None
+        self._left = self._left - limit if len(rows) == limit else 0
 
 
 def _whole(limit: int | None) -> float:
