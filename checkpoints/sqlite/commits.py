@@ -11,11 +11,11 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, Self
 from weakref import WeakValueDictionary
 
-from checkpoints.sqlite.driver import Operation, T, run, savepoint, transaction
+from checkpoints.sqlite.driver import Operation, T, run, transaction
 from checkpoints.sqlite.schema import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 # The file's write lock is held no longer than this and one operation: other processes wait for it.
 LONGEST = 0.02
@@ -25,11 +25,12 @@ class Call(Generic[T]):
     """A write that waits for its commit. Leaving its block before that withdraws it."""
 
     def __init__(self, operation: Callable[[], Operation[T]]) -> None:
-        self._operation = operation  # to be begun anew when a shared transaction comes to nothing
+        self._operation = operation  # to be begun anew when a transaction comes to nothing
         self._context = copy_context()  # a serializer may look into it
+        self._result: T
+        self._error: Exception | None = None
         self.done = False
         self.withdrawn = False
-        self._outcome: Attempt[T]
 
     def __enter__(self) -> Self:
         return self
@@ -42,32 +43,31 @@ class Call(Generic[T]):
         """Whether somebody still waits for it."""
         return not (self.done or self.withdrawn)
 
-    def run(self, conn: sqlite3.Connection) -> T:
+    def run(self, conn: sqlite3.Connection) -> None:
         """Run the operation in its caller's context, as part of a transaction."""
-        return self._context.run(run, conn, self._operation())
+        self._result = self._context.run(run, conn, self._operation())
 
-    def end(self, outcome: Attempt[T]) -> None:
-        """Give the caller what came of it."""
-        self._outcome, self.done = outcome, True
+    def fail(self, error: Exception | None) -> None:
+        """Give the caller an error in place of the result."""
+        self._error, self.done = error, True
 
     def result(self) -> T:
         """Return what the operation returned, or raise what it raised."""
-        outcome = self._outcome
-        if outcome.error is None:
-            return outcome.result
+        error = self._error
+        if error is None:
+            return self._result
         try:
-            raise outcome.error
+            raise error
         finally:
-            del self, outcome  # or the error's traceback keeps the error, and the rows with it
+            del self, error  # or the error's traceback keeps the error, and the rows with it
 
 
-class Attempt(Generic[T]):
-    """What an operation returned, or the error that left the block: the owner's, whatever it is."""
+class Attempt:
+    """Keeps the error that left the block, for the one whose error it is, and the call that was at work."""
 
-    result: T
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.at: Call[Any] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -81,10 +81,6 @@ class Attempt(Generic[T]):
         """Whether it failed because another connection kept the file locked."""
         code = getattr(self.error, "sqlite_errorcode", 0)  # the module's own errors have none
         return code & 0xFF == sqlite3.SQLITE_BUSY
-
-
-class Undone(Exception):
-    """SQLite has rolled back a shared transaction: the disk is full, or a trigger said so."""
 
 
 REGISTRY = threading.Lock()
@@ -120,7 +116,7 @@ class Commits:
         """
         # They stay in the queue until they are done: an interrupt here must not lose those of other threads.
         calls = [call for call in self._waiting.copy() if call.waits]
-        preparing: Attempt[None] = Attempt()
+        preparing = Attempt()
         if calls and not prepared:
             with preparing:
                 prepare(conn)
@@ -134,54 +130,54 @@ class Commits:
         return prepared
 
 
-def _commit(conn: sqlite3.Connection, calls: Sequence[Call[Any]]) -> None:
-    if len(calls) > 1:
-        shared, outcomes = _attempt_together(conn, calls)
-        if shared.is_busy:  # each has waited for the file's lock, all at once
-            _fail(calls, shared.error)
+def _commit(conn: sqlite3.Connection, calls: list[Call[Any]]) -> None:
+    """Commit the calls together. For each that fails they are begun anew without it, which is rare."""
+    while calls:
+        attempt = _attempt(conn, calls)
+        if not attempt.error:
             return
-        for call, outcome in zip(calls, outcomes, strict=False):
-            call.end(outcome)
-        if not shared.error:
+        if attempt.is_busy:  # they have waited for the file's lock, all at once
+            _fail(calls, attempt.error)
             return
-    _commit_each(conn, calls)
+        if attempt.at is None and len(calls) > 1:  # COMMIT failed: because of one of them, or of all
+            _commit_each(conn, calls)
+            return
+        failed = attempt.at or calls[0]
+        failed.fail(attempt.error)
+        calls = [call for call in calls if call is not failed]
 
 
-def _attempt_together(
-    conn: sqlite3.Connection, calls: Sequence[Call[Any]]
-) -> tuple[Attempt[None], list[Attempt[Any]]]:
-    """Return what came of the transaction, and of the calls in it: those that did not fit are left out."""
-    outcomes: list[Attempt[Any]] = []
+def _attempt(conn: sqlite3.Connection, calls: list[Call[Any]]) -> Attempt:
+    """Run the calls in one transaction: those that fit into its time, from the first on, are done."""
     deadline = time.monotonic() + LONGEST
-    with Attempt[None]() as shared, transaction(conn):
+    ran: list[Call[Any]] = []
+    with Attempt() as attempt, transaction(conn):
         for call in calls:
-            outcomes.append(_attempt(conn, call))
+            attempt.at = call
+            call.run(conn)
+            ran.append(call)
             if time.monotonic() > deadline:
                 break
-    return shared, [] if shared.error else outcomes
+        attempt.at = None
+    if not attempt.error:
+        for call in ran:
+            call.done = True
+    return attempt
 
 
-def _attempt(conn: sqlite3.Connection, call: Call[T]) -> Attempt[T]:
-    with Attempt[T]() as outcome, savepoint(conn, "one"):
-        outcome.result = call.run(conn)
-    if not conn.in_transaction:
-        raise Undone
-    return outcome
-
-
-def _commit_each(conn: sqlite3.Connection, calls: Sequence[Call[Any]]) -> None:
+def _commit_each(conn: sqlite3.Connection, calls: list[Call[Any]]) -> None:
     for number, call in enumerate(calls):
-        with Attempt[Any]() as outcome, transaction(conn):
-            outcome.result = call.run(conn)
-        call.end(outcome)
-        if outcome.is_busy:
-            _fail(calls[number + 1 :], outcome.error)
+        attempt = _attempt(conn, [call])
+        if attempt.is_busy:
+            _fail(calls[number:], attempt.error)
             return
+        if attempt.error:
+            call.fail(attempt.error)
 
 
-def _fail(calls: Sequence[Call[Any]], error: Exception | None) -> None:
+def _fail(calls: list[Call[Any]], error: Exception | None) -> None:
     for call in calls:
-        call.end(Attempt(copy.copy(error)))  # each its own: raising it adds a traceback
+        call.fail(copy.copy(error))  # each its own: raising it adds a traceback
 
 
 # By the connection's id, since it takes no weak reference. Its savers keep both.

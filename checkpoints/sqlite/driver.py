@@ -83,7 +83,9 @@ def transaction(conn: sqlite3.Connection) -> Iterator[None]:
             yield
             _commit_owners(conn)
         except BaseException:
-            _undo(conn, "checkpoints")
+            if conn.in_transaction:  # SQLite itself rolls back when the disk is full
+                conn.execute("ROLLBACK TO checkpoints")
+                conn.execute("RELEASE checkpoints")
             raise
         return
     try:
@@ -94,24 +96,6 @@ def transaction(conn: sqlite3.Connection) -> Iterator[None]:
         if conn.in_transaction:
             conn.execute("ROLLBACK")
         raise
-
-
-@contextmanager
-def savepoint(conn: sqlite3.Connection, name: str) -> Iterator[None]:
-    """Undo what happens inside, and no more, when an error leaves the block."""
-    conn.execute(f"SAVEPOINT {name}")
-    try:
-        yield
-        conn.execute(f"RELEASE {name}")
-    except BaseException:
-        _undo(conn, name)
-        raise
-
-
-def _undo(conn: sqlite3.Connection, name: str) -> None:
-    if conn.in_transaction:  # SQLite itself rolls back when the disk is full
-        conn.execute(f"ROLLBACK TO {name}")
-        conn.execute(f"RELEASE {name}")
 
 
 def _commit_owners(conn: sqlite3.Connection) -> None:
