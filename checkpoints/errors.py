@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 class StoreError(Exception):
-    """A store could not be read.
+    """A store could not be read, or not changed as asked.
 
-    `sentence` says what is wrong, `advice` what to do; neither holds stored content.
+    `sentence` says what is wrong, `advice` what to do. Neither holds stored values; ids they may name.
     """
 
     advice = ""

@@ -32,16 +32,17 @@ BEGINNINGS = tuple(
     b"\x94" + ormsgpack.packb(module) + ormsgpack.packb(name) for name, module in MODULES.items()
 )
 
+LOADS_TYPED = JsonPlusSerializer.loads_typed
+
 
 def loads_of(serde: SerializerProtocol) -> Callable[[tuple[str, bytes]], Any]:
     """Return a function that loads what `serde.loads_typed` does: equal objects, none of them shared.
 
     Only LangGraph's serializer itself, with its own way to build objects, is known well enough to do better.
     """
-    revive: Callable[[int, bytes], Any] | None = getattr(serde, "_unpack_ext_hook", None)
-    changed = getattr(serde, "_custom_unpack_ext_hook", True)
-    if serde.__class__ is not JsonPlusSerializer or changed or revive is None:
+    if not is_official(serde):
         return serde.loads_typed
+    revive: Callable[[int, bytes], Any] = serde._unpack_ext_hook  # type: ignore[attr-defined]
 
     def build(code: int, data: bytes) -> Any:
         if code == PYDANTIC_V2 and data.startswith(BEGINNINGS):
@@ -64,3 +65,14 @@ def _message(_module: str, name: str, fields: dict[str, Any], _method: str) -> A
         raise LookupError
     cls = getattr(sys.modules[MODULES[name]], name)
     return cls.__pydantic_validator__.validate_python(fields, self_instance=cls.__new__(cls))
+
+
+def is_official(serde: SerializerProtocol) -> bool:
+    """Whether it is LangGraph's own, with nothing changed: no subclass, no hook, no patch."""
+    return (
+        serde.__class__ is JsonPlusSerializer
+        and JsonPlusSerializer.loads_typed is LOADS_TYPED
+        and "loads_typed" not in vars(serde)
+        and getattr(serde, "_custom_unpack_ext_hook", True) is False
+        and hasattr(serde, "_unpack_ext_hook")
+    )

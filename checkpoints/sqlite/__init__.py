@@ -167,11 +167,12 @@ class SqliteSaver(SyncOnly):
         One transaction, after a search that reads all metadata of the store. What a run wrote to a checkpoint
         of another, as an answer to its interrupt, has no run id and stays.
 
+        LangGraph stores a `run_id` that stands in the config's `metadata` or `configurable`. A checkpoint
+        whose parent goes is left with none.
+
         Raises `checkpoints.errors.HistoryNeeded`, and deletes nothing, when a DeltaChannel of a checkpoint
-        that stays takes its value from what would go.
+        that stays takes its value from what would go; TypeError for one string in place of a list.
         """
-        if isinstance(run_ids, str):
-            raise TypeError("run_ids is one string; give a list of run ids")
         search = RunSearch(self.serde, run_ids)
         while not search.ended:
             self._read(search.page())
@@ -198,9 +199,10 @@ class SqliteSaver(SyncOnly):
             return run(self.conn, operation)
 
     def _write(self, operation: Callable[[], Operation[T]]) -> T:
-        with self._commits.join(operation) as call, self.lock:
+        conn = self.conn
+        with self._commits.join(operation, conn) as call, self.lock:
             while not call.done:
-                self.is_setup = self._commits.commit(self.conn, prepared=self.is_setup)
+                self.is_setup = self._commits.commit(conn, conn, prepared=self.is_setup)
         return call.result()
 
     def _prepare(self) -> None:

@@ -42,7 +42,8 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
     """Saves checkpoints in a SQLite database, in the tables of `langgraph-checkpoint-sqlite`.
 
     Reading never writes: it creates no tables and migrates none; a database without them reads as empty, and
-    a read-only connection will do. Each call is one hop to the connection's thread.
+    a read-only connection will do. A call is one hop to the connection's thread, a listing one for
+    each page.
 
     The synchronous methods are for other threads than the event loop's; on that one they raise
     `asyncio.InvalidStateError`, where waiting would be for ever.
@@ -59,7 +60,7 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
         self.lock = asyncio.Lock()
         self.loop = asyncio.get_running_loop()
         self.is_setup = False
-        self._commits = Commits()
+        self._commits = Commits(conn)
 
     @classmethod
     @asynccontextmanager
@@ -138,8 +139,6 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of these runs, and their writes; see `SqliteSaver.delete_for_runs`."""
-        if isinstance(run_ids, str):
-            raise TypeError("run_ids is one string; give a list of run ids")
         search = RunSearch(self.serde, run_ids)
         while not search.ended:
             await self._read(search.page())
@@ -166,11 +165,11 @@ class AsyncSqliteSaver(BaseCheckpointSaver[str]):
             return await arun(self.conn, operation)
 
     async def _write(self, operation: Callable[[], Operation[T]]) -> T:
-        with self._commits.join(operation) as call:
+        conn, commit = self.conn, self._commits.commit
+        with self._commits.join(operation, conn) as call:
             async with self.lock:
                 while not call.done:
-                    commit = self._commits.commit
-                    self.is_setup = await on_thread(self.conn, commit, prepared=self.is_setup)
+                    self.is_setup = await on_thread(conn, commit, conn, prepared=self.is_setup)
         return call.result()
 
     async def _prepare(self) -> None:

@@ -12,9 +12,8 @@ from langgraph.checkpoint.base import (
     get_checkpoint_id,
     get_checkpoint_metadata,
 )
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from checkpoints.revival import loads_of
+from checkpoints.revival import is_official, loads_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -80,7 +79,7 @@ def decode_metadata(serde: SerializerProtocol, raw: bytes | str | None) -> Check
 def skim(serde: SerializerProtocol, type: str, blob: bytes) -> dict[str, Any]:
     """Decode a checkpoint for the names in it. Objects may stay closed: opening them is most of the work."""
     # LangGraph's own serializer is known to write what it calls msgpack; somebody else's may mean anything.
-    if type == "msgpack" and serde.__class__ is JsonPlusSerializer:
+    if type == "msgpack" and is_official(serde):
         skimmed = ormsgpack.unpackb(blob, ext_hook=_leave_closed, option=ormsgpack.OPT_NON_STR_KEYS)
     else:
         skimmed = serde.loads_typed((type, blob))
@@ -93,7 +92,8 @@ def _leave_closed(code: int, data: bytes) -> None:
 
 def channels_held(serde: SerializerProtocol, type: str, blob: bytes) -> Collection[str]:
     """Return the names of the channels whose value a stored checkpoint holds."""
-    return (skim(serde, type, blob).get("channel_values") or {}).keys()
+    values = skim(serde, type, blob).get("channel_values")
+    return values.keys() if isinstance(values, dict) else ()
 
 
 def decode_history(

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 # The file's write lock is held no longer than this and one operation: other processes wait for it.
 LONGEST = 0.02
 
+# By the id of the connection, which takes no weak reference. Its savers keep them.
+SHARED: WeakValueDictionary[int, Commits] = WeakValueDictionary()
+SHARING = threading.Lock()
+
 
 class Call(Generic[T]):
     """A write that waits for its commit. Leaving its block before that withdraws it."""
 
-    def __init__(self, operation: Callable[[], Operation[T]]) -> None:
+    def __init__(self, operation: Callable[[], Operation[T]], connection: object) -> None:
+        self.connection = connection  # the owner may give a saver another one
         self._operation = operation  # to be begun anew when a transaction comes to nothing
         self._context = copy_context()  # a serializer may look into it
         self._result: T
@@ -47,19 +52,19 @@ class Call(Generic[T]):
         """Run the operation in its caller's context, as part of a transaction."""
         self._result = self._context.run(run, conn, self._operation())
 
-    def fail(self, error: Exception | None) -> None:
+    def fail(self, error: Exception) -> None:
         """Give the caller an error in place of the result."""
         self._error, self.done = error, True
 
     def result(self) -> T:
         """Return what the operation returned, or raise what it raised."""
-        error = self._error
-        if error is None:
+        if self._error is None:
             return self._result
+        error, self._error = self._error, None
         try:
             raise error
         finally:
-            del self, error  # or the error's traceback keeps the error, and the rows with it
+            del error  # or its traceback keeps it, and the rows with it, until they are looked for
 
 
 class Attempt:
@@ -76,6 +81,12 @@ class Attempt:
         self.error = error if isinstance(error, Exception) else None
         return self.error is not None
 
+    def take(self) -> Exception:
+        """Hand the error over: who keeps it is kept by its traceback."""
+        assert self.error
+        error, self.error = self.error, None
+        return error
+
     @property
     def is_busy(self) -> bool:
         """Whether it failed because another connection kept the file locked."""
@@ -83,46 +94,46 @@ class Attempt:
         return code & 0xFF == sqlite3.SQLITE_BUSY
 
 
-REGISTRY = threading.Lock()
-
-
 class Commits:
     """The writes that wait for one connection.
 
     Everybody joins, then takes the saver's lock; whoever gets it commits for all that wait, and the others
-    find theirs done. A call is done when its transaction is on disk. One that fails fails alone.
+    find theirs done. A call is done when its transaction is on disk. One that fails fails alone; only what is
+    no `Exception`, as an interrupt, goes to whoever commits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, connection: object) -> None:
         self.lock = threading.Lock()
+        self._connection = connection  # kept, so that no other gets its id
         self._waiting: deque[Call[Any]] = deque()
 
     @classmethod
     def of(cls, conn: sqlite3.Connection) -> Commits:
         """Return those of the connection: savers that share it from several threads share its lock."""
-        with REGISTRY:
-            return SHARED.setdefault(id(conn), cls())
+        with SHARING:
+            return SHARED.setdefault(id(conn), cls(conn))
 
-    def join(self, operation: Callable[[], Operation[T]]) -> Call[T]:
+    def join(self, operation: Callable[[], Operation[T]], connection: object) -> Call[T]:
         """Add a write; leave the returned block only after it is done."""
-        call = Call(operation)
+        call = Call(operation, connection)
         self._waiting.append(call)
         return call
 
-    def commit(self, conn: sqlite3.Connection, *, prepared: bool) -> bool:
-        """Commit what waits now, or as much as fits into one short transaction. Run it on conn's thread.
+    def commit(self, conn: sqlite3.Connection, connection: object, *, prepared: bool) -> bool:
+        """Commit what waits for the connection now, or as much as fits into one short transaction.
 
-        Return whether the file is prepared for writing, which is done first.
+        Run it on the thread of `conn`, which may be wrapped in `connection`. Return whether the file is
+        prepared for writing, which is done first.
         """
         # They stay in the queue until they are done: an interrupt here must not lose those of other threads.
-        calls = [call for call in self._waiting.copy() if call.waits]
+        calls = [call for call in self._waiting.copy() if call.waits and call.connection is connection]
         preparing = Attempt()
         if calls and not prepared:
             with preparing:
                 prepare(conn)
                 prepared = True
         if preparing.error:
-            _fail(calls, preparing.error)
+            _fail(calls, preparing.take())
         else:
             _commit(conn, calls)
         while self._waiting and not self._waiting[0].waits:
@@ -137,13 +148,13 @@ def _commit(conn: sqlite3.Connection, calls: list[Call[Any]]) -> None:
         if not attempt.error:
             return
         if attempt.is_busy:  # they have waited for the file's lock, all at once
-            _fail(calls, attempt.error)
+            _fail(calls, attempt.take())
             return
         if attempt.at is None and len(calls) > 1:  # COMMIT failed: because of one of them, or of all
             _commit_each(conn, calls)
             return
         failed = attempt.at or calls[0]
-        failed.fail(attempt.error)
+        failed.fail(attempt.take())
         calls = [call for call in calls if call is not failed]
 
 
@@ -169,16 +180,14 @@ def _commit_each(conn: sqlite3.Connection, calls: list[Call[Any]]) -> None:
     for number, call in enumerate(calls):
         attempt = _attempt(conn, [call])
         if attempt.is_busy:
-            _fail(calls[number:], attempt.error)
+            _fail(calls[number:], attempt.take())
             return
         if attempt.error:
-            call.fail(attempt.error)
+            call.fail(attempt.take())
 
 
-def _fail(calls: list[Call[Any]], error: Exception | None) -> None:
+def _fail(calls: list[Call[Any]], error: Exception) -> None:
     for call in calls:
-        call.fail(copy.copy(error))  # each its own: raising it adds a traceback
-
-
-# By the connection's id, since it takes no weak reference. Its savers keep both.
-SHARED: WeakValueDictionary[int, Commits] = WeakValueDictionary()
+        own = copy.copy(error)  # raising one adds to its traceback
+        own.__cause__ = error
+        call.fail(own)

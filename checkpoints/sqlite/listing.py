@@ -27,9 +27,12 @@ FOUND = """\
 SELECT {columns} FROM checkpoints WHERE {where} ORDER BY checkpoint_id DESC, {tie} LIMIT ?"""
 # The first comparison is the one that an index serves.
 FURTHER = "checkpoint_id <= ? AND (checkpoint_id < ? OR {tie} > ?)"
+# Checkpoints come first: there may be writes in between whose checkpoint is gone.
 WRITES_BETWEEN = """\
-SELECT checkpoint_id, task_id, channel, type, value FROM writes
-WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id BETWEEN ? AND ?
+SELECT checkpoint_id, task_id, channel, writes.type, value
+FROM checkpoints CROSS JOIN writes USING (thread_id, checkpoint_ns, checkpoint_id)
+WHERE checkpoints.thread_id = ? AND checkpoints.checkpoint_ns = ?
+AND checkpoints.checkpoint_id BETWEEN ? AND ?
 ORDER BY task_path, task_id, idx"""
 METADATA = "json_extract(CAST(metadata AS TEXT), ?)"
 FILTER_KEY = re.compile(r"[a-zA-Z0-9_.-]+")
@@ -55,7 +58,7 @@ class Conditions:
         # Ids can be equal in several namespaces and threads. The official order is then the index's within
         # a thread, and the one of insertion in the whole store.
         self.tie = "rowid" if config is None else "checkpoint_ns"
-        self.are_a_range = bool(
+        self.in_one_namespace = bool(
             config is not None and config["configurable"].get("checkpoint_ns") is not None and not filter
         )
 
@@ -127,16 +130,16 @@ class Listing:
         size, wanted = 0, FIRST_CHECKPOINTS
         while not self.ended and len(page) < PAGE_CHECKPOINTS and size < PAGE_BYTES:
             count = min(wanted, PAGE_CHECKPOINTS - len(page))
-            if self._conditions.are_a_range:
-                found = yield from self._read_range(count)
+            if self._conditions.in_one_namespace:
+                found = yield from self._read_stretch(count)
             else:
-                found = yield from self._read_found(count)
+                found = yield from self._read_by_key(count)
             page += found
             size += sum(map(_size, found))
             wanted *= 2
         return page
 
-    def _read_range(self, count: int) -> Operation[list[Stored]]:
+    def _read_stretch(self, count: int) -> Operation[list[Stored]]:
         limit = int(min(count, self._left))
         rows = yield from self._conditions.rows(self._last, limit)
         self._advance(rows, limit)
@@ -149,7 +152,7 @@ class Listing:
                 writes[write[0]].append(write[1:])
         return [Stored._make((*row[:-1], writes[row[2]])) for row in rows]
 
-    def _read_found(self, count: int) -> Operation[list[Stored]]:
+    def _read_by_key(self, count: int) -> Operation[list[Stored]]:
         if not self._keys:
             yield from self._read_keys()
         keys = [self._keys.popleft()[:3] for _ in range(min(count, len(self._keys)))]

@@ -47,7 +47,8 @@ class Needs:
         channels = yield from self._delta_channels(checkpoint_ns, checkpoint)
         ancestors = Ancestors(self._thread_id, checkpoint_ns, checkpoint_id, parent_id)
         ids = yield from self._chain(checkpoint_ns, ancestors, channels)
-        if ids or checkpoint.get("v", 0) >= 4:
+        version = checkpoint.get("v")
+        if ids or (isinstance(version, int) and version >= 4):
             return ids
         # Before version 4, the tasks that a node sent were read from the writes of the parent.
         sends = yield from select(SENDS, (self._thread_id, checkpoint_ns, parent_id, TASKS))

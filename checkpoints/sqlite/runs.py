@@ -39,9 +39,11 @@ class RunSearch:
 
     def __init__(self, serde: SerializerProtocol, run_ids: Iterable[str]) -> None:
         self._serde = serde
-        self._run_ids = {str(run_id) for run_id in run_ids}
+        if isinstance(run_ids, str):
+            raise TypeError("run_ids is one string; give a list of run ids")
+        self._run_ids = {str(run_id) for run_id in run_ids if run_id is not None}
         self._found: list[int] = []
-        self._read = FIRST_ROWID
+        self._read = self._certain = FIRST_ROWID
         self.ended = not self._run_ids
 
     def page(self) -> Operation[None]:
@@ -52,14 +54,15 @@ class RunSearch:
             self.ended = True
             return
         self._found += [rowid for (rowid,) in (yield from self._select(FOUND, self._read, last))]
-        self._read = last
+        self._certain, self._read = self._read, last
 
     def delete(self) -> Operation[None]:
         """Delete what was found and is still there, and what the runs have stored since.
 
         Raises HistoryNeeded, before anything is deleted.
         """
-        found = yield from self._select(CONFIRMED, self._read, json.dumps(self._found))
+        # The last page anew: SQLite gives the greatest rowids to others when their rows are deleted.
+        found = yield from self._select(CONFIRMED, self._certain, json.dumps(self._found))
         threads: dict[str, dict[str, set[str]]] = {}
         for thread_id, ns, id in found:
             threads.setdefault(thread_id, {}).setdefault(ns, set()).add(id)
@@ -78,7 +81,8 @@ class RunSearch:
     def _is_of_runs(self, raw: bytes) -> bool:
         with suppress(ValueError):  # metadata that is no JSON either way names no run
             metadata = decode_metadata(self._serde, raw)
-            return isinstance(metadata, dict) and str(metadata.get("run_id")) in self._run_ids
+            run_id = metadata.get("run_id") if isinstance(metadata, dict) else None
+            return run_id is not None and str(run_id) in self._run_ids
         return False
 
 

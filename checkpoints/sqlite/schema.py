@@ -33,7 +33,9 @@ CREATE TABLE IF NOT EXISTS writes (
     PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
 )"""
 ADD_TASK_PATH = "ALTER TABLE writes ADD COLUMN task_path TEXT NOT NULL DEFAULT ''"
-COLUMNS = "SELECT t.name, c.name FROM sqlite_master AS t, pragma_table_info(t.name) AS c"
+CURRENT = """\
+SELECT max(t.name = 'checkpoints'), max(t.name = 'writes' AND c.name = 'task_path')
+FROM sqlite_master AS t, pragma_table_info(t.name) AS c"""
 
 
 def prepare(conn: sqlite3.Connection) -> None:
@@ -65,5 +67,4 @@ def _use_wal(conn: sqlite3.Connection) -> None:
 
 
 def _is_current(conn: sqlite3.Connection) -> bool:
-    columns = execute(conn, Statement(COLUMNS))
-    return ("writes", "task_path") in columns and "checkpoints" in dict(columns)
+    return execute(conn, Statement(CURRENT)) == [(1, 1)]

@@ -194,3 +194,12 @@ def test_a_serializer_with_ways_of_its_own_is_asked_itself() -> None:
     hooked = JsonPlusSerializer(__unpack_ext_hook__=lambda code, data: code)
     assert loads_of(Louder())(stored) == "louder"
     assert loads_of(hooked)(stored) == 5
+
+
+def test_a_serializer_that_somebody_patched_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = OFFICIAL.dumps_typed(HumanMessage("a"))
+    one = JsonPlusSerializer()
+    monkeypatch.setattr(one, "loads_typed", lambda data: "this one")
+    assert loads_of(one)(stored) == "this one"
+    monkeypatch.setattr(JsonPlusSerializer, "loads_typed", lambda self, data: "all")
+    assert loads_of(OFFICIAL)(stored) == "all"

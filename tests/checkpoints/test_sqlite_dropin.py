@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import sqlite3
 import threading
+import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from contextvars import ContextVar
@@ -38,6 +41,14 @@ def test_annotations_can_be_read_at_run_time(ours: Any, official: Any) -> None:
     assert hints["put_writes"].keys() == get_type_hints(official.put_writes).keys()
     assert hints["get_tuple"]["return"] == CheckpointTuple | None
     assert {"lock", "is_setup"} & get_type_hints(official).keys() <= get_type_hints(ours).keys()
+
+
+def test_the_owner_of_the_connection_may_have_texts_as_bytes(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "store")) as conn:
+        SqliteSaver(conn).setup()
+        conn.text_factory = bytes
+        SqliteSaver(conn).put_writes(HERE, [("a", 1)], "task")
+        assert conn.execute("SELECT count(*) FROM writes").fetchone() == (1,)
 
 
 @pytest.mark.parametrize("factory", [sqlite3.Row, lambda cursor, row: {"row": row}], ids=["Row", "dict"])
@@ -80,6 +91,82 @@ def test_each_connection_has_a_lock_of_its_own(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "1")) as one, closing(sqlite3.connect(tmp_path / "2")) as two:
         first, second, other = SqliteSaver(one), SqliteSaver(one), SqliteSaver(two)
         assert first.lock is second.lock is not other.lock
+
+
+def test_a_saver_that_is_given_another_connection_writes_there(tmp_path: Path) -> None:
+    with (
+        closing(sqlite3.connect(tmp_path / "a", check_same_thread=False)) as a,
+        closing(sqlite3.connect(tmp_path / "b", check_same_thread=False)) as b,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        stays, moves = SqliteSaver(a), SqliteSaver(a)
+        moves.conn = b
+        with stays.lock:
+            calls = [pool.submit(saver.put_writes, HERE, [("a", 1)], "task") for saver in (stays, moves)]
+            time.sleep(0.05)
+        for call in calls:
+            call.result()
+        assert [conn.execute("SELECT count(*) FROM writes").fetchone() for conn in (a, b)] == [(1,), (1,)]
+
+
+def test_savers_of_connections_that_follow_one_another_share_nothing(tmp_path: Path) -> None:
+    saver = SqliteSaver(sqlite3.connect(tmp_path / "0"))
+    for n in range(1, 50):
+        saver.conn.close()
+        saver.conn = sqlite3.connect(tmp_path / str(n))  # may get the id of the one before
+        with closing(sqlite3.connect(tmp_path / "other")) as conn:
+            assert SqliteSaver(conn).lock is not saver.lock
+    saver.conn.close()
+
+
+def test_an_error_keeps_nothing_when_its_caller_is_done_with_it(tmp_path: Path) -> None:
+    """A failed call's rows may be megabytes: they must not wait for the garbage collector."""
+    with SqliteSaver.from_conn_string(str(tmp_path / "store")) as saver:
+        saver.setup()
+        gc.collect()
+        gc.disable()
+        try:
+            with pytest.raises(sqlite3.Error) as caught:
+                saver.put_writes(HERE, [(Channel(), 1)], "task")  # type: ignore[list-item]
+            del caught
+            assert Channel.alive == 0
+        finally:
+            gc.enable()
+
+
+class Channel:
+    """No name of a channel: SQLite cannot store it."""
+
+    alive = 0
+
+    def __init__(self) -> None:
+        Channel.alive += 1
+
+    def __del__(self) -> None:
+        Channel.alive -= 1
+
+    def __hash__(self) -> int:
+        return 1
+
+
+ORPHANS = """\
+WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 1000)
+INSERT INTO writes SELECT '1', '', '1', n, '', 0, 'a', 'bytes', zeroblob(20000) FROM n"""
+
+
+def test_listing_reads_no_writes_whose_checkpoint_is_gone(tmp_path: Path) -> None:
+    with SqliteSaver.from_conn_string(str(tmp_path / "store")) as saver:
+        for id in ("0", "2"):
+            config: Any = {"configurable": {**HERE["configurable"], "checkpoint_id": id}}
+            saver.put(config, {**empty_checkpoint(), "id": id}, {}, {})
+            saver.put_writes(config, [("a", id)], "task")
+        saver.conn.execute(ORPHANS)
+        tracemalloc.start()
+        found = list(saver.list({"configurable": {"thread_id": "1", "checkpoint_ns": ""}}))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert [each.pending_writes for each in found] == [[("task", "a", "2")], [("task", "a", "0")]]
+    assert peak < 2 * 2**20  # of 20
 
 
 class Tenants(JsonPlusSerializer):

@@ -382,3 +382,25 @@ def test_a_run_id_that_was_stored_as_a_number_is_found(conn: sqlite3.Connection)
     saver.put(config, empty_checkpoint(), {"run_id": 7}, {})  # type: ignore[typeddict-item]
     saver.delete_for_runs(["7"])
     assert rows(conn, "1") == ([], [])
+
+
+def test_a_checkpoint_that_takes_the_place_of_a_deleted_one_is_found(conn: sqlite3.Connection) -> None:
+    """SQLite gives the greatest rowid again when its row is deleted."""
+    saver = SqliteSaver(conn)
+    put(saver, "1", {"run_id": RUNS[0]})
+    put(saver, "2", {"run_id": RUNS[1]})
+    search = RunSearch(saver.serde, [RUNS[0]])
+    while not search.ended:
+        run(conn, search.page())
+    conn.execute("DELETE FROM checkpoints WHERE checkpoint_id = '2'")
+    put(saver, "3", {"run_id": RUNS[0]})
+    with transaction(conn):
+        run(conn, search.delete())
+    assert rows(conn, "1").checkpoints == []
+
+
+def test_no_run_at_all_deletes_nothing(conn: sqlite3.Connection) -> None:
+    saver = SqliteSaver(conn)
+    put(saver, "1", {"run_id": None, "score": float("nan")})
+    saver.delete_for_runs([None])  # type: ignore[list-item]
+    assert len(rows(conn, "1").checkpoints) == 1
