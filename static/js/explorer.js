@@ -48,6 +48,15 @@
     }
   };
 
+  // What was asked for last is shown, whatever answers last: the newest opens by itself.
+  let asked;
+  document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+    if (detail.target.id === "inspector") asked = detail.xhr;
+  });
+  document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    if (detail.target.id === "inspector" && detail.xhr !== asked) detail.shouldSwap = false;
+  });
+
   document.addEventListener("htmx:afterSwap", (event) => {
     if (event.target.id !== "inspector") return;
     mark();

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect
 
 from browser.visitor import PHONE, WIDE
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
     from browser.visitor import Visitor
 
@@ -136,6 +138,32 @@ def test_a_density_is_kept_while_steps_are_selected(visitor: Visitor, javascript
     select(page, 1)
     page.reload()
     expect(page.locator("ol.everything")).to_be_visible()
+
+
+@pytest.mark.parametrize("held", [0, 2], ids=["the newest opens late", "a step opens late"])
+def test_the_inspector_shows_what_was_selected_last(visitor: Visitor, held: int):
+    """Whatever answers first: the newest opens by itself when the page does."""
+    page = visitor.open("/help/")
+    page.goto(THREADS)
+    late: list[Route] = []
+    first = 2 if held else 1
+    page.route(
+        "**/checkpoints/**", lambda route: late.append(route) if len(late) < first else route.continue_()
+    )
+    steps = page.locator("a.step")
+    page.goto(THREAD)  # the newest is asked for by itself
+    if held:
+        expect(steps.nth(held)).to_be_visible()
+        page.wait_for_timeout(200)
+        steps.nth(held).click()
+    page.wait_for_timeout(200)
+    assert len(late) == first
+    id = select(page, 1)
+    for route in late:
+        with suppress(PlaywrightError):  # nobody waits for it any more
+            route.continue_()
+    page.wait_for_timeout(500)
+    expect(page.locator(SHOWN)).to_have_attribute("data-checkpoint", id)
 
 
 @with_and_without_javascript
