@@ -28,13 +28,14 @@ from checkpoints.sqlite.codec import (
     encode_writes,
 )
 from checkpoints.sqlite.commits import Commits
-from checkpoints.sqlite.driver import Operation, T, run
+from checkpoints.sqlite.driver import run
 from checkpoints.sqlite.lineage import delta_history
 from checkpoints.sqlite.listing import Listing
 from checkpoints.sqlite.runs import RunSearch
 from checkpoints.sqlite.schema import prepare
 from checkpoints.sqlite.sync_only import SyncOnly
 from checkpoints.sqlite.versions import next_version
+from checkpoints.statements import Operation, T
 
 
 class SqliteSaver(SyncOnly):

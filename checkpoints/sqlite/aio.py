@@ -30,12 +30,13 @@ from checkpoints.sqlite.codec import (
     encode_writes,
 )
 from checkpoints.sqlite.commits import Commits
-from checkpoints.sqlite.driver import Operation, P, T, arun, on_thread
+from checkpoints.sqlite.driver import P, arun, on_thread
 from checkpoints.sqlite.lineage import delta_history
 from checkpoints.sqlite.listing import Listing
 from checkpoints.sqlite.runs import RunSearch
 from checkpoints.sqlite.schema import prepare
 from checkpoints.sqlite.versions import next_version
+from checkpoints.statements import Operation, T
 
 
 class AsyncSqliteSaver(BaseCheckpointSaver[str]):

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     )
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
-    from checkpoints.sqlite.driver import Row
     from checkpoints.sqlite.lineage import StoredHistory
+    from checkpoints.statements import Row
 
 
 class Stored(NamedTuple):

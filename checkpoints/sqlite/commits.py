@@ -11,8 +11,9 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, Self
 from weakref import WeakValueDictionary
 
-from checkpoints.sqlite.driver import Operation, T, run, transaction
+from checkpoints.sqlite.driver import run, transaction
 from checkpoints.sqlite.schema import prepare
+from checkpoints.statements import Operation, T
 
 if TYPE_CHECKING:
     from collections.abc import Callable

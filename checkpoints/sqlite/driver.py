@@ -1,35 +1,24 @@
 """Drivers: they run one operation on a sqlite3 connection, on this thread or on aiosqlite's.
 
-An operation is a generator. It yields statements, receives their rows and returns its result, so it is
-written once and runs under either driver. Under aiosqlite the whole operation is one hop to the
-connection's thread; statement by statement it would be one hop each, half of the time of a short read.
+Under aiosqlite the whole operation is one hop to the connection's thread; statement by statement it would be
+one hop each, half of the time of a short read.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import aiosqlite
 
+    from checkpoints.statements import Operation, Row, Statement, T
+
 P = ParamSpec("P")
-T = TypeVar("T")
-Row: TypeAlias = tuple[Any, ...]
-
-
-class Statement(NamedTuple):
-    """One SQL statement with its parameters; `many` holds a parameter set per execution instead."""
-
-    sql: str
-    parameters: Sequence[Any] = ()
-    many: Sequence[Sequence[Any]] | None = None
-
-
-Operation: TypeAlias = Generator[Statement, list[Row], T]
 
 
 def run(conn: sqlite3.Connection, operation: Operation[T]) -> T:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
-    from checkpoints.sqlite.driver import Operation, Row
+    from checkpoints.statements import Operation, Row
 
 HEAD_LINK = f"SELECT checkpoint_id, parent_checkpoint_id {NAMESPACE} ORDER BY checkpoint_id DESC LIMIT 1"
 LINK = f"SELECT checkpoint_id, parent_checkpoint_id {NAMESPACE} AND checkpoint_id = ?"

@@ -16,7 +16,7 @@ from checkpoints.sqlite.operations import COLUMNS, find_all, select, select_writ
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
-    from checkpoints.sqlite.driver import Operation, Row
+    from checkpoints.statements import Operation, Row
 
 PAGE_CHECKPOINTS = 64
 PAGE_BYTES = 8 * 2**20

@@ -15,7 +15,7 @@ from checkpoints.sqlite.operations import select
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
-    from checkpoints.sqlite.driver import Operation, Row
+    from checkpoints.statements import Operation, Row
 
 COUNTERS = "counters_since_delta_snapshot"
 COUNTING = """\

@@ -9,7 +9,7 @@ from langgraph.checkpoint.base import WRITES_IDX_MAP, get_checkpoint_id
 
 from checkpoints.errors import ThreadExists, ThreadNotFound
 from checkpoints.sqlite.codec import Stored
-from checkpoints.sqlite.driver import Operation, Row, Statement
+from checkpoints.statements import Operation, Row, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from checkpoints.sqlite.codec import decode_metadata
-from checkpoints.sqlite.driver import Operation, Row, Statement
 from checkpoints.sqlite.needs import Needs
 from checkpoints.sqlite.operations import BY_ID, NAMESPACE, delete_checkpoints, delete_thread, select
+from checkpoints.statements import Operation, Row, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
-    from checkpoints.sqlite.driver import Operation, Row
+    from checkpoints.statements import Operation, Row
 
 PAGE = 5_000  # rows; some milliseconds
 FIRST_ROWID = -(2**63)

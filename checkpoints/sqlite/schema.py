@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 
-from checkpoints.sqlite.driver import Statement, execute, transaction
+from checkpoints.sqlite.driver import execute, transaction
+from checkpoints.statements import Statement
 
 TRIES = 10  # others may want the same at the same time
 CREATE_CHECKPOINTS = """\

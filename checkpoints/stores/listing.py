@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from checkpoints.sqlite.driver import Operation, Statement
+from checkpoints.statements import Operation, Statement
 
 if TYPE_CHECKING:
     from checkpoints.stores.schema import Schema

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from checkpoints.sqlite.driver import Operation, Statement
+from checkpoints.statements import Operation, Statement
 from checkpoints.stores.records import CheckpointRow, WriteRow
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from checkpoints.sqlite.driver import Operation, Row, Statement
+from checkpoints.statements import Operation, Row, Statement
 from checkpoints.stores.listing import Entry, Listing, row_before
 from checkpoints.stores.rows import METADATA_BYTES
 

@@ -12,7 +12,7 @@ import aiosqlite
 from checkpoints.errors import StoreBusy, StoreError
 from checkpoints.inert import InertSerializer
 from checkpoints.sqlite.aio import AsyncSqliteSaver
-from checkpoints.sqlite.driver import Operation, arun
+from checkpoints.sqlite.driver import arun
 from checkpoints.stores import threads, timeline
 from checkpoints.stores.connection import Connected, connect, named
 from checkpoints.stores.listing import count_threads, last_rows
@@ -31,6 +31,7 @@ from checkpoints.stores.records import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from checkpoints.statements import Operation
     from checkpoints.stores.location import Location
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from checkpoints.errors import ThreadNotFound
-from checkpoints.sqlite.driver import Operation, Statement
+from checkpoints.statements import Operation, Statement
 from checkpoints.stores.listing import Entry, Listing, listing
 from checkpoints.stores.records import NamespaceRow, Search, ThreadPage, ThreadRow
 from checkpoints.stores.rows import FIRST, HEAD, KIB, MIB, Budget, StoredId, checkpoint_rows, write_rows

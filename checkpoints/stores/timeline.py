@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from checkpoints.errors import CheckpointNotFound
-from checkpoints.sqlite.driver import Operation, Statement
+from checkpoints.statements import Operation, Statement
 from checkpoints.stores.records import CheckpointRow, TimelinePage, WriteRow
 from checkpoints.stores.rows import (
     ID,

@@ -17,7 +17,8 @@ from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 
 from checkpoints.sqlite import SqliteSaver
 from checkpoints.sqlite.aio import AsyncSqliteSaver
-from checkpoints.sqlite.driver import Operation, Statement, run, transaction
+from checkpoints.sqlite.driver import run, transaction
+from checkpoints.statements import Operation, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
