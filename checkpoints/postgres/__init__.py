@@ -1,0 +1,3 @@
+"""LangGraph's PostgreSQL saver for synchronous code."""
+
+from __future__ import annotations
