@@ -22,13 +22,13 @@ from checkpoints.inert import (
     Rotten,
     Unreadable,
 )
-from checkpoints.stores.connection import connect, named
+from checkpoints.stores.sqlite.connection import connect, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from checkpoints.stores.location import Location
-    from checkpoints.stores.schema import Schema
+    from checkpoints.stores.sqlite.schema import Schema
 
 # How long one connection reads: meanwhile the agent cannot shorten its WAL, or without a WAL cannot write.
 HOLD_SECONDS: Final = 0.25

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from checkpoints.stores.opening import Fingerprint
+from checkpoints.stores.sqlite.opening import Fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable

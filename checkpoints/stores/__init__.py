@@ -13,7 +13,7 @@ from checkpoints.stores.records import (
     TimelinePage,
     WriteRow,
 )
-from checkpoints.stores.sqlite import SqliteStore, check, read
+from checkpoints.stores.sqlite.store import SqliteStore, check, read
 from checkpoints.stores.store import Store
 
 __all__ = [

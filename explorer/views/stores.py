@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from checkpoints.errors import StoreError
 from checkpoints.stores import Location, read
 from checkpoints.stores.location import shown
-from checkpoints.stores.opening import Fingerprint
+from checkpoints.stores.sqlite.opening import Fingerprint
 from explorer import addresses
 from explorer.rendering import screen
 from explorer.stores import registered

@@ -10,7 +10,7 @@ import pytest
 from stores_data import ask, config, execute, ids, write
 
 from checkpoints import errors
-from checkpoints.stores import connection
+from checkpoints.stores.sqlite import connection
 
 if TYPE_CHECKING:
     from pathlib import Path

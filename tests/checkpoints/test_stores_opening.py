@@ -14,7 +14,7 @@ import pytest
 from stores_data import agent, ask, browse, execute, ids, traces, write
 
 from checkpoints import errors
-from checkpoints.stores.opening import Fingerprint
+from checkpoints.stores.sqlite.opening import Fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,8 @@ import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 from stores_data import ask, config, counter, execute, ids, write
 
-from checkpoints.stores import Search, search
+from checkpoints.stores import Search
+from checkpoints.stores.sqlite import search
 
 if TYPE_CHECKING:
     from pathlib import Path

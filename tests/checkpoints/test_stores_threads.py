@@ -10,7 +10,8 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from stores_data import all_pages, ask, checkpoint_id, config, counter, execute, ids, write, write_asking
 
 from checkpoints import errors
-from checkpoints.stores import Search, SqliteStore, Store, listing, threads, timeline
+from checkpoints.stores import Search, SqliteStore, Store
+from checkpoints.stores.sqlite import listing, threads, timeline
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,12 +10,14 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from stores_data import ask, checkpoint_id, config, counter, execute, write, write_asking
 
 from checkpoints import errors
-from checkpoints.stores import CheckpointRow, Store, timeline
+from checkpoints.stores.sqlite import timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from langgraph.types import StateSnapshot
+
+    from checkpoints.stores import CheckpointRow, Store
 
 
 def write_long(path: Path, calls: int) -> list[StateSnapshot]:

@@ -13,11 +13,7 @@ from checkpoints.errors import StoreBusy, StoreError
 from checkpoints.inert import InertSerializer
 from checkpoints.sqlite.aio import AsyncSqliteSaver
 from checkpoints.sqlite.driver import arun
-from checkpoints.stores import threads, timeline
-from checkpoints.stores.connection import Connected, connect, named
-from checkpoints.stores.listing import count_threads, last_rows
 from checkpoints.stores.location import shown
-from checkpoints.stores.opening import Fingerprint
 from checkpoints.stores.records import (
     CheckpointRow,
     NamespaceRow,
@@ -27,6 +23,10 @@ from checkpoints.stores.records import (
     TimelinePage,
     WriteRow,
 )
+from checkpoints.stores.sqlite import threads, timeline
+from checkpoints.stores.sqlite.connection import Connected, connect, named
+from checkpoints.stores.sqlite.listing import count_threads, last_rows
+from checkpoints.stores.sqlite.opening import Fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

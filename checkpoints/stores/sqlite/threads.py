@@ -7,15 +7,24 @@ from typing import TYPE_CHECKING
 
 from checkpoints.errors import ThreadNotFound
 from checkpoints.statements import Operation, Statement
-from checkpoints.stores.listing import Entry, Listing, listing
 from checkpoints.stores.records import NamespaceRow, Search, ThreadPage, ThreadRow
-from checkpoints.stores.rows import FIRST, HEAD, KIB, MIB, Budget, StoredId, checkpoint_rows, write_rows
-from checkpoints.stores.search import metadata_listing
+from checkpoints.stores.sqlite.listing import Entry, Listing, listing
+from checkpoints.stores.sqlite.rows import (
+    FIRST,
+    HEAD,
+    KIB,
+    MIB,
+    Budget,
+    StoredId,
+    checkpoint_rows,
+    write_rows,
+)
+from checkpoints.stores.sqlite.search import metadata_listing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from checkpoints.stores.schema import Schema
+    from checkpoints.stores.sqlite.schema import Schema
 
 CHECKPOINT_BUDGET = Budget(256 * KIB, 8 * MIB)
 WRITE_BUDGET = Budget(4 * KIB, MIB)  # what failed or asked, not what it said

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from checkpoints.errors import NotADatabase, StoreIsDirectory, StoreMissing, StoreUnreadable
-from checkpoints.stores.descriptors import Descriptor, drop_gone, hold
 from checkpoints.stores.location import shown
+from checkpoints.stores.sqlite.descriptors import Descriptor, drop_gone, hold
 
 MAGIC = b"SQLite format 3\x00"
 WRITE_VERSION, READ_VERSION = 18, 19

@@ -8,14 +8,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.statements import Operation, Row, Statement
-from checkpoints.stores.listing import Entry, Listing, row_before
-from checkpoints.stores.rows import METADATA_BYTES
+from checkpoints.stores.sqlite.listing import Entry, Listing, row_before
+from checkpoints.stores.sqlite.rows import METADATA_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from checkpoints.stores.records import Search
-    from checkpoints.stores.schema import Schema
+    from checkpoints.stores.sqlite.schema import Schema
 
 CHUNK = 2_000  # rows looked at by one statement
 SEARCH_SECONDS = 2.0

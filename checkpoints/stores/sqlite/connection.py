@@ -16,9 +16,9 @@ from checkpoints.errors import (
     StoreError,
     StoreUnreadable,
 )
-from checkpoints.stores.opening import Opening, choose
-from checkpoints.stores.recovery import recovered
-from checkpoints.stores.schema import Schema
+from checkpoints.stores.sqlite.opening import Opening, choose
+from checkpoints.stores.sqlite.recovery import recovered
+from checkpoints.stores.sqlite.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from checkpoints.stores.records import CheckpointRow, WriteRow
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from checkpoints.stores.schema import Schema
+    from checkpoints.stores.sqlite.schema import Schema
 
 KIB, MIB = 1024, 1024 * 1024
 METADATA_BYTES = MIB

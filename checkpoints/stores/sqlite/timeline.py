@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from checkpoints.errors import CheckpointNotFound
 from checkpoints.statements import Operation, Statement
 from checkpoints.stores.records import CheckpointRow, TimelinePage, WriteRow
-from checkpoints.stores.rows import (
+from checkpoints.stores.sqlite.rows import (
     ID,
     KIB,
     MIB,
@@ -24,7 +24,7 @@ from checkpoints.stores.rows import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from checkpoints.stores.schema import Schema
+    from checkpoints.stores.sqlite.schema import Schema
 
 CHECKPOINT_BUDGET = Budget(MIB, 16 * MIB)
 WRITE_BUDGET = Budget(64 * KIB, 16 * MIB)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from checkpoints.statements import Operation, Statement
 
 if TYPE_CHECKING:
-    from checkpoints.stores.schema import Schema
+    from checkpoints.stores.sqlite.schema import Schema
 
 GREATEST_ROWID = 2**63 - 1
 LONG = 1_000  # checkpoints of a thread, 40 µs to count

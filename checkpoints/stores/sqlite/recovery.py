@@ -16,9 +16,9 @@ from contextlib import closing
 from dataclasses import replace
 
 from checkpoints.errors import NoRoomForCopy, StoreBusy, StoreUnreadable
-from checkpoints.stores.descriptors import hold
 from checkpoints.stores.location import shown
-from checkpoints.stores.opening import Fingerprint, Opening, sqlite_uri
+from checkpoints.stores.sqlite.descriptors import hold
+from checkpoints.stores.sqlite.opening import Fingerprint, Opening, sqlite_uri
 
 CHUNK = 1 << 20
 SPARE = 64 << 20  # bytes of the disk that a copy leaves free

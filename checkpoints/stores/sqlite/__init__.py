@@ -1,0 +1,3 @@
+"""SQLite stores: files opened without a trace, whoever writes to them."""
+
+from __future__ import annotations
