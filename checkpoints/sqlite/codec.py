@@ -6,28 +6,23 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import ormsgpack
-from langgraph.checkpoint.base import (
-    WRITES_IDX_MAP,
-    CheckpointTuple,
-    get_checkpoint_id,
-    get_checkpoint_metadata,
-)
+from langgraph.checkpoint.base import CheckpointTuple, get_checkpoint_id, get_checkpoint_metadata
 
 from checkpoints.revival import is_official, loads_of
+from checkpoints.saver.addresses import address, decode_writes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Collection
 
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import (
         Checkpoint,
         CheckpointMetadata,
         DeltaChannelHistory,
-        PendingWrite,
     )
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
-    from checkpoints.sqlite.lineage import StoredHistory
+    from checkpoints.saver.lineage import StoredHistory
     from checkpoints.statements import Row
 
 
@@ -42,6 +37,14 @@ class Stored(NamedTuple):
     checkpoint: bytes
     metadata: bytes | str | None
     writes: list[Row]
+
+    @property
+    def size(self) -> int:
+        """The bytes of the state and of what was written."""
+        size = len(self.checkpoint or b"")
+        for *_, value in self.writes:
+            size += len(value or b"")
+        return size
 
 
 def decode(
@@ -111,11 +114,6 @@ def decode_history(
     return found
 
 
-def decode_writes(loads: Callable[[tuple[str, bytes]], Any], writes: Iterable[Row]) -> list[PendingWrite]:
-    """Return the pending writes (task, channel, value) of stored ones."""
-    return [(task, channel, loads((type_, value))) for task, channel, type_, value in writes]
-
-
 def encode_checkpoint(
     serde: SerializerProtocol, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
 ) -> Row:
@@ -130,29 +128,3 @@ def encode_checkpoint(
         *serde.dumps_typed(checkpoint),
         described.encode("utf-8", "ignore"),
     )
-
-
-def encode_writes(
-    serde: SerializerProtocol,
-    config: RunnableConfig,
-    writes: Sequence[tuple[str, Any]],
-    task_id: str,
-    task_path: str,
-) -> list[Row]:
-    """Return the rows of `writes`. Special channels (errors, interrupts, …) have fixed negative indexes."""
-    key = tuple(str(config["configurable"][name]) for name in ("thread_id", "checkpoint_ns", "checkpoint_id"))
-    return [
-        (*key, task_id, task_path, WRITES_IDX_MAP.get(channel, idx), channel, *serde.dumps_typed(value))
-        for idx, (channel, value) in enumerate(writes)
-    ]
-
-
-def address(thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> RunnableConfig:
-    """Return the config that names one checkpoint."""
-    return {
-        "configurable": {
-            "thread_id": thread_id,
-            "checkpoint_ns": checkpoint_ns,
-            "checkpoint_id": checkpoint_id,
-        }
-    }

@@ -1,21 +1,21 @@
-"""Lineage: the chain of parents above a checkpoint, and what a DeltaChannel's value is made of along it."""
+"""Lineage in the two tables: ancestors by parent link, and the writes along a chain."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from langgraph.checkpoint.base import get_checkpoint_id
-
+from checkpoints.saver.lineage import Ancestors
 from checkpoints.sqlite.codec import channels_held
 from checkpoints.sqlite.operations import NAMESPACE, select, select_writes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection
 
-    from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
+    from checkpoints.saver.lineage import StoredHistory
     from checkpoints.statements import Operation, Row
 
 HEAD_LINK = f"SELECT checkpoint_id, parent_checkpoint_id {NAMESPACE} ORDER BY checkpoint_id DESC LIMIT 1"
@@ -38,98 +38,51 @@ ORDER BY chain.key DESC, task_path, task_id, idx"""
 
 FIRST = 16  # checkpoints that are read at once, then more and more
 MOST = 64
-MOST_BYTES = 8 * 2**20
 
 
-class Ancestor(NamedTuple):
+class SqliteAncestor(NamedTuple):
     """A checkpoint above another one, its state undecoded."""
 
     checkpoint_id: str
     parent_checkpoint_id: str | None
     type: str
     checkpoint: bytes
-
-
-class Ancestors:
-    """The ancestors of a checkpoint, nearest first, page by page.
-
-    Links are followed, not ids: only the clock of one process sorts them. The chain ends at a root, at a
-    parent that is gone, or where it would loop.
-    """
-
-    def __init__(
-        self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None, parent_id: str | None
-    ) -> None:
-        self._namespace = (thread_id, checkpoint_ns)
-        self._next = parent_id
-        self._seen = {checkpoint_id}
-        self._wanted = FIRST
+    serde: SerializerProtocol
 
     @property
-    def ended(self) -> bool:
-        """Whether there are no more."""
-        return not self._next
+    def size(self) -> int:
+        """The bytes of its state."""
+        return len(self.checkpoint or b"")
 
-    def page(self) -> Operation[list[Ancestor]]:
-        """Return the next ones."""
-        rows = yield from select(CHAIN, (*self._namespace, self._next, *self._namespace, self._wanted))
-        page = [Ancestor._make(row) for row in rows]
-        self._next = page[-1].parent_checkpoint_id if page else None
-        new = [ancestor for ancestor in page if self._is_new(ancestor.checkpoint_id)]
-        if len(new) < len(page):  # a loop
-            self._next = None
-        self._wanted = _next_size(page)
-        return new
-
-    def _is_new(self, checkpoint_id: str) -> bool:
-        known = checkpoint_id in self._seen
-        self._seen.add(checkpoint_id)
-        return not known
+    def held(self) -> Collection[str]:
+        """Return the channels whose value it holds."""
+        return channels_held(self.serde, self.type, self.checkpoint)
 
 
-def _next_size(page: list[Ancestor]) -> int:
-    size = sum(len(ancestor.checkpoint or b"") for ancestor in page)
-    return max(1, min(2 * len(page), MOST, len(page) * MOST_BYTES // max(size, 1)))
-
-
-class StoredHistory:
-    """One channel above a checkpoint: the ancestors, nearest first, back to the one that holds a value."""
-
-    def __init__(self) -> None:
-        self.chain: list[str] = []
-        self.seed: Ancestor | None = None
-        self.writes: list[Row] = []  # task, channel, type, value; oldest first
-
-
-def delta_history(
-    serde: SerializerProtocol, config: RunnableConfig, channels: Sequence[str]
-) -> Operation[dict[str, StoredHistory]]:
-    """Return the history of each channel above the checkpoint that the config names, or above the head."""
-    namespace = (str(config["configurable"]["thread_id"]), config["configurable"].get("checkpoint_ns", ""))
-    if checkpoint_id := get_checkpoint_id(config):
-        target = yield from select(LINK, (*namespace, checkpoint_id))
+def link(thread_id: str, checkpoint_ns: str, id: str | None) -> Operation[Row]:
+    """Return the id and the parent of a checkpoint, or of the head; (None, None) where there is none."""
+    if id:
+        found = yield from select(LINK, (thread_id, checkpoint_ns, id))
     else:
-        target = yield from select(HEAD_LINK, namespace)
-    link = target[0] if target else (None, None)
-    histories = yield from walk(serde, Ancestors(*namespace, *link), channels)
+        found = yield from select(HEAD_LINK, (thread_id, checkpoint_ns))
+    return found[0] if found else (None, None)
+
+
+def ancestors(serde: SerializerProtocol, thread_id: str, checkpoint_ns: str, link: Row) -> Ancestors:
+    """Return the ancestors above a link (id, parent)."""
+    return Ancestors(partial(_chain, serde, thread_id, checkpoint_ns), link, FIRST, MOST)
+
+
+def _chain(
+    serde: SerializerProtocol, thread_id: str, checkpoint_ns: str, id: str, wanted: int
+) -> Operation[list[SqliteAncestor]]:
+    namespace = (thread_id, checkpoint_ns)
+    rows = yield from select(CHAIN, (*namespace, id, *namespace, wanted))
+    return [SqliteAncestor._make((*row, serde)) for row in rows]
+
+
+def complete(thread_id: str, checkpoint_ns: str, histories: dict[str, StoredHistory]) -> Operation[None]:
+    """Read the writes along the chains. The values where those begin have been read with the ancestors."""
     for channel, history in histories.items():
-        parameters = (json.dumps(history.chain), *namespace, channel)
+        parameters = (json.dumps(history.chain), thread_id, checkpoint_ns, channel)
         history.writes = yield from select_writes(CHANNEL_WRITES, parameters)
-    return histories
-
-
-def walk(
-    serde: SerializerProtocol, ancestors: Ancestors, channels: Iterable[str]
-) -> Operation[dict[str, StoredHistory]]:
-    """Return each channel's chain, without its writes, reading no further than the last channel needs."""
-    histories = {channel: StoredHistory() for channel in channels}
-    missing = dict(histories)
-    while missing and not ancestors.ended:
-        for ancestor in (yield from ancestors.page()):
-            for history in missing.values():
-                history.chain.append(ancestor.checkpoint_id)
-            for channel in missing.keys() & channels_held(serde, ancestor.type, ancestor.checkpoint):
-                missing.pop(channel).seed = ancestor
-            if not missing:
-                break
-    return histories

@@ -1,11 +1,9 @@
-"""A listing: the checkpoints that a search finds, page by page, in the saver's order."""
+"""What a listing selects in the two tables."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import get_checkpoint_id
@@ -14,14 +12,13 @@ from checkpoints.sqlite.codec import Stored
 from checkpoints.sqlite.operations import COLUMNS, find_all, select, select_writes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from langchain_core.runnables import RunnableConfig
 
     from checkpoints.statements import Operation, Row
 
-PAGE_CHECKPOINTS = 64
-PAGE_BYTES = 8 * 2**20
-FIRST_CHECKPOINTS = 8  # then twice as many, while the page is below its bytes
-MORE_KEYS = 2**16  # after the first page: each batch looks at all keys anew
+FIRST_CHECKPOINTS = 8
 
 FOUND = """\
 SELECT {columns} FROM checkpoints WHERE {where} ORDER BY checkpoint_id DESC, {tie} LIMIT ?"""
@@ -38,8 +35,14 @@ METADATA = "json_extract(CAST(metadata AS TEXT), ?)"
 FILTER_KEY = re.compile(r"[a-zA-Z0-9_.-]+")
 
 
-class Conditions:
-    """What a listing selects, as SQL with parameters."""
+class SqliteSearch:
+    """What a listing selects, as SQL with parameters.
+
+    Keys come from the covering index where there is no metadata filter. Raises ValueError for a filter key
+    that LangGraph does not allow.
+    """
+
+    first = FIRST_CHECKPOINTS
 
     def __init__(
         self,
@@ -58,7 +61,7 @@ class Conditions:
         # Ids can be equal in several namespaces and threads. The official order is then the index's within
         # a thread, and the one of insertion in the whole store.
         self.tie = "rowid" if config is None else "checkpoint_ns"
-        self.in_one_namespace = bool(
+        self.in_one_stretch = bool(
             config is not None and config["configurable"].get("checkpoint_ns") is not None and not filter
         )
 
@@ -84,9 +87,21 @@ class Conditions:
         """Return the keys (thread, namespace, id) that follow `last`, and what breaks a tie."""
         return self._select(f"thread_id, checkpoint_ns, checkpoint_id, {self.tie}", last, limit)
 
-    def rows(self, last: Row | None, limit: int) -> Operation[list[Row]]:
-        """Return the rows that follow `last`."""
-        return self._select(f"{COLUMNS}, {self.tie}", last, limit)
+    def stretch(self, last: Row | None, limit: int) -> Operation[list[Stored]]:
+        """Return the checkpoints that follow `last`, and their writes."""
+        rows = yield from self._select(COLUMNS, last, limit)
+        if not rows:
+            return []
+        writes: dict[str, list[Row]] = {row[2]: [] for row in rows}
+        between = (*rows[0][:2], rows[-1][2], rows[0][2])
+        for write in (yield from select_writes(WRITES_BETWEEN, between)):
+            if write[0] in writes:
+                writes[write[0]].append(write[1:])
+        return [Stored._make((*row, writes[row[2]])) for row in rows]
+
+    def find_all(self, keys: Sequence[Row]) -> Operation[list[Stored]]:
+        """Return the checkpoints with these keys that exist, in the order of the keys."""
+        return find_all(keys)
 
     def _select(self, columns: str, last: Row | None, limit: int) -> Operation[list[Row]]:
         conditions, parameters = self.conditions, self.parameters
@@ -97,98 +112,9 @@ class Conditions:
         return select(FOUND.format(columns=columns, tie=self.tie, where=where), [*parameters, limit])
 
 
-class Listing:
-    """Reads what a search finds, page by page. Between pages it holds no cursor and no lock.
-
-    Where it is a stretch of one namespace, rows and writes are read as such. Elsewhere keys come first, from
-    the covering index where there is no metadata filter: one page of them, then many, since each batch has to
-    sort all that are left. Read pages until it has `ended`.
-    Raises ValueError for a filter key that LangGraph does not allow, and for a limit that is no whole number.
-    """
-
-    def __init__(
-        self,
-        config: RunnableConfig | None,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> None:
-        self._conditions = Conditions(config, filter, before)
-        self._left = _whole(limit)
-        self._keys: deque[Row] = deque()
-        self._last: Row | None = None
-        self._batch = PAGE_CHECKPOINTS
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is nothing more to read."""
-        return not self._keys and not self._left
-
-    def page(self) -> Operation[list[Stored]]:
-        """Return the next checkpoints. One that was deleted meanwhile is left out."""
-        page: list[Stored] = []
-        size, wanted = 0, FIRST_CHECKPOINTS
-        while not self.ended and len(page) < PAGE_CHECKPOINTS and size < PAGE_BYTES:
-            count = min(wanted, PAGE_CHECKPOINTS - len(page))
-            if self._conditions.in_one_namespace:
-                found = yield from self._read_stretch(count)
-            else:
-                found = yield from self._read_by_key(count)
-            page += found
-            size += sum(map(_size, found))
-            wanted *= 2
-        return page
-
-    def _read_stretch(self, count: int) -> Operation[list[Stored]]:
-        limit = int(min(count, self._left))
-        rows = yield from self._conditions.rows(self._last, limit)
-        self._advance(rows, limit)
-        if not rows:
-            return []
-        writes: dict[str, list[Row]] = {row[2]: [] for row in rows}
-        between = (*rows[0][:2], rows[-1][2], rows[0][2])
-        for write in (yield from select_writes(WRITES_BETWEEN, between)):
-            if write[0] in writes:
-                writes[write[0]].append(write[1:])
-        return [Stored._make((*row[:-1], writes[row[2]])) for row in rows]
-
-    def _read_by_key(self, count: int) -> Operation[list[Stored]]:
-        if not self._keys:
-            yield from self._read_keys()
-        keys = [self._keys.popleft()[:3] for _ in range(min(count, len(self._keys)))]
-        return (yield from find_all(keys)) if keys else []
-
-    def _read_keys(self) -> Operation[None]:
-        limit = int(min(self._batch, self._left))
-        keys = yield from self._conditions.keys(self._last, limit)
-        self._keys.extend(keys)
-        self._batch = MORE_KEYS
-        self._advance(keys, limit)
-
-    def _advance(self, rows: list[Row], limit: int) -> None:
-        self._last = rows[-1] if rows else None
-        self._left = self._left - limit if len(rows) == limit else 0
-
-
-def _whole(limit: int | None) -> float:
-    if limit is None:
-        return math.inf
-    whole = int(limit)
-    if whole != float(limit):
-        raise ValueError(f"limit is {limit!r}; give a whole number")
-    return math.inf if whole < 0 else whole  # as in SQL
-
-
 def _comparable(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, dict | list):  # json_extract renders them without spaces
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return str(value)
-
-
-def _size(stored: Stored) -> int:
-    size = len(stored.checkpoint or b"")
-    for *_, value in stored.writes:
-        size += len(value or b"")
-    return size

@@ -52,7 +52,7 @@ SELECT ?, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, 
 FROM writes WHERE thread_id = ?"""
 ANY_OF_THREAD = """\
 SELECT 1 FROM checkpoints WHERE thread_id = ? UNION ALL SELECT 1 FROM writes WHERE thread_id = ? LIMIT 1"""
-LINKS = f"SELECT parent_checkpoint_id, checkpoint_id {NAMESPACE} AND parent_checkpoint_id IS NOT NULL"
+LINKS = f"SELECT checkpoint_id, parent_checkpoint_id {NAMESPACE}"
 DELETE_CHECKPOINT = "DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 DELETE_WRITES_OF = "DELETE FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 ORPHAN = """\
@@ -126,14 +126,21 @@ def delete_thread(thread_id: str) -> Operation[None]:
     yield Statement(DELETE_WRITES, (thread_id,))
 
 
+def links(thread_id: str, checkpoint_ns: str) -> Operation[dict[str, str | None]]:
+    """Return the parent of each checkpoint of a namespace, by id."""
+    return dict((yield from select(LINKS, (thread_id, checkpoint_ns))))
+
+
 def delete_checkpoints(thread_id: str, checkpoint_ns: str, ids: Collection[str]) -> Operation[None]:
     """Delete some checkpoints of a namespace with their writes. One whose parent goes is left with none."""
-    links = yield from select(LINKS, (thread_id, checkpoint_ns))
+    parents = yield from links(thread_id, checkpoint_ns)
     deleted = [(thread_id, checkpoint_ns, id) for id in ids]
     yield Statement(DELETE_WRITES_OF, many=deleted)
     yield Statement(DELETE_CHECKPOINT, many=deleted)
     orphans = [
-        (thread_id, checkpoint_ns, child) for parent, child in links if parent in ids and child not in ids
+        (thread_id, checkpoint_ns, child)
+        for child, parent in parents.items()
+        if parent in ids and child not in ids
     ]
     yield Statement(ORPHAN, many=orphans)
 

@@ -1,4 +1,4 @@
-"""Runs: finding the checkpoints that a run stored, and deleting them."""
+"""Finding the checkpoints that a run stored."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from checkpoints.errors import HistoryNeeded
+from checkpoints.saver.runs import as_ids, delete
 from checkpoints.sqlite.codec import decode_metadata
-from checkpoints.sqlite.needs import Needs
-from checkpoints.sqlite.operations import BY_ID, LINKS, delete_checkpoints, select
+from checkpoints.sqlite.operations import select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from langgraph.checkpoint.serde.base import SerializerProtocol
-
+    from checkpoints.sqlite.tables import SqliteTables
     from checkpoints.statements import Operation, Row
 
 PAGE = 5_000  # rows; some milliseconds
@@ -37,11 +35,9 @@ CONFIRMED = f"SELECT {UNREAD}, thread_id, checkpoint_ns, checkpoint_id {ROWS} {C
 class RunSearch:
     """Finds the checkpoints of runs before any lock, page by page: no index knows runs, so all are read."""
 
-    def __init__(self, serde: SerializerProtocol, run_ids: Iterable[str]) -> None:
-        self._serde = serde
-        if isinstance(run_ids, str):
-            raise TypeError("run_ids is one string; give a list of run ids")
-        self._run_ids = {str(run_id) for run_id in run_ids if run_id is not None}
+    def __init__(self, tables: SqliteTables, run_ids: Iterable[str]) -> None:
+        self._tables = tables
+        self._run_ids = as_ids(run_ids)
         self._found: list[int] = []
         self._read = self._certain = FIRST_ROWID
         self.ended = not self._run_ids
@@ -63,16 +59,7 @@ class RunSearch:
         """
         # The last page anew: SQLite gives the greatest rowids to others when their rows are deleted.
         found = yield from self._select(CONFIRMED, self._certain, json.dumps(self._found))
-        threads: dict[str, dict[str, set[str]]] = {}
-        for thread_id, ns, id in found:
-            threads.setdefault(thread_id, {}).setdefault(ns, set()).add(id)
-        for thread_id, namespaces in threads.items():
-            needs = Needs(self._serde, thread_id)
-            for checkpoint_ns, ids in namespaces.items():
-                yield from _check(needs, thread_id, checkpoint_ns, ids)
-        for thread_id, namespaces in threads.items():
-            for checkpoint_ns, ids in namespaces.items():
-                yield from delete_checkpoints(thread_id, checkpoint_ns, ids)
+        yield from delete(self._tables, found)
 
     def _select(self, sql: str, *parameters: Any) -> Operation[list[Row]]:
         rows = yield from select(sql, (json.dumps(list(self._run_ids)), *parameters))
@@ -80,16 +67,7 @@ class RunSearch:
 
     def _is_of_runs(self, raw: bytes) -> bool:
         with suppress(ValueError):  # metadata that is no JSON either way names no run
-            metadata = decode_metadata(self._serde, raw)
+            metadata = decode_metadata(self._tables.serde, raw)
             run_id = metadata.get("run_id") if isinstance(metadata, dict) else None
             return run_id is not None and str(run_id) in self._run_ids
         return False
-
-
-def _check(needs: Needs, thread_id: str, checkpoint_ns: str, ids: set[str]) -> Operation[None]:
-    """Raise HistoryNeeded when a checkpoint that stays would lose content with these."""
-    for parent, child in (yield from select(LINKS, (thread_id, checkpoint_ns))):
-        if parent in ids and child not in ids:
-            row = (yield from select(BY_ID, (thread_id, checkpoint_ns, child)))[0]
-            if (yield from needs.of(row)):
-                raise HistoryNeeded(f"In thread {thread_id!r}, checkpoint {child} goes on from these runs.")

@@ -33,6 +33,7 @@ from checkpoints.sqlite import SqliteSaver
 from checkpoints.sqlite.aio import AsyncSqliteSaver
 from checkpoints.sqlite.driver import run, transaction
 from checkpoints.sqlite.runs import PAGE, RunSearch
+from checkpoints.sqlite.tables import SqliteTables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -303,7 +304,7 @@ def test_what_a_run_stores_between_search_and_deletion_goes_too(conn: sqlite3.Co
     saver = SqliteSaver(conn)
     for n in range(4):
         put(saver, str(n), {"run_id": RUNS[n % 2]})
-    search = RunSearch(saver.serde, [RUNS[1]])
+    search = RunSearch(SqliteTables(saver.serde), [RUNS[1]])
     while not search.ended:
         run(conn, search.page())
     put(saver, "later", {"run_id": RUNS[1]})
@@ -389,7 +390,7 @@ def test_a_checkpoint_that_takes_the_place_of_a_deleted_one_is_found(conn: sqlit
     saver = SqliteSaver(conn)
     put(saver, "1", {"run_id": RUNS[0]})
     put(saver, "2", {"run_id": RUNS[1]})
-    search = RunSearch(saver.serde, [RUNS[0]])
+    search = RunSearch(SqliteTables(saver.serde), [RUNS[0]])
     while not search.ended:
         run(conn, search.page())
     conn.execute("DELETE FROM checkpoints WHERE checkpoint_id = '2'")

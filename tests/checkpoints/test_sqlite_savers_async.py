@@ -10,10 +10,11 @@ from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 from saver_graphs import dump, plain, thread, travel
 
+from checkpoints.saver.listing import PAGE_BYTES, Listing
 from checkpoints.sqlite import SqliteSaver
 from checkpoints.sqlite.aio import AsyncSqliteSaver
 from checkpoints.sqlite.driver import run
-from checkpoints.sqlite.listing import FIRST_CHECKPOINTS, PAGE_BYTES, Listing
+from checkpoints.sqlite.listing import FIRST_CHECKPOINTS, SqliteSearch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,7 +129,7 @@ def test_a_page_of_large_checkpoints_is_a_short_one(tmp_path: Path) -> None:
                 "channel_values": {"a": "x" * (PAGE_BYTES // 8)},
             }
             saver.put(HERE, checkpoint, {}, {})
-        page = run(saver.conn, Listing(None).page())
+        page = run(saver.conn, Listing(SqliteSearch(None, None, None)).page())
         assert len(page) == FIRST_CHECKPOINTS
         assert [found.checkpoint["id"] for found in saver.list(None)] == [
             f"{n:03}" for n in range(29, -1, -1)

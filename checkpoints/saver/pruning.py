@@ -1,0 +1,66 @@
+"""Pruning: deleting of a thread what its heads do not need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from checkpoints.saver.needs import Needs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from checkpoints.saver.tables import Described, Tables
+    from checkpoints.statements import Operation
+
+KEEP_LATEST, DELETE = STRATEGIES = ("keep_latest", "delete")
+
+
+def check(thread_ids: Sequence[str], strategy: str) -> None:
+    """Raise TypeError for a string of threads, ValueError for a strategy that does not exist."""
+    if isinstance(thread_ids, str):
+        raise TypeError("thread_ids is one string; give a list of thread ids")
+    if strategy not in STRATEGIES:
+        raise ValueError(f"no pruning strategy {strategy!r}; there are {' and '.join(map(repr, STRATEGIES))}")
+
+
+def prune(tables: Tables[Any], thread_id: str, strategy: str) -> Operation[None]:
+    """Delete all of a thread, or all that its heads do not need."""
+    return tables.delete_thread(thread_id) if strategy == DELETE else _keep_latest(tables, thread_id)
+
+
+def _keep_latest(tables: Tables[Any], thread_id: str) -> Operation[None]:
+    heads = {head.checkpoint_ns: head for head in (yield from tables.heads(thread_id))}
+    past = yield from _past_calls(tables, thread_id, heads)
+    needs = Needs(tables, thread_id)
+    for checkpoint_ns, head in heads.items():
+        if checkpoint_ns in past:
+            yield from tables.delete_namespace(thread_id, checkpoint_ns)
+        else:
+            ids = yield from tables.links(thread_id, checkpoint_ns)
+            kept = {head.checkpoint_id, *(yield from needs.of(head))}
+            yield from tables.delete_checkpoints(thread_id, checkpoint_ns, ids.keys() - kept)
+
+
+def root_of(metadata: Any) -> str | None:
+    """Return the root graph's checkpoint that metadata names, from which its subgraph was called."""
+    parents = metadata.get("parents") if isinstance(metadata, dict) else None
+    root_id = parents.get("") if isinstance(parents, dict) else None
+    return root_id if isinstance(root_id, str) else None
+
+
+def _past_calls(tables: Tables[Any], thread_id: str, heads: Mapping[str, Described]) -> Operation[set[str]]:
+    """Return the namespaces of subgraph calls that the root's head does not go on with.
+
+    A call's namespace ends in its task's id. One without is a subgraph with a memory of its own
+    (`checkpointer=True`), which the next call goes on with.
+    """
+    past: set[str] = set()
+    for checkpoint_ns, head in heads.items():
+        root_id = head.root_id if ":" in checkpoint_ns and "" in heads else None
+        if (
+            root_id
+            and root_id != heads[""].checkpoint_id
+            and (yield from tables.exists(thread_id, "", root_id))
+        ):
+            past.add(checkpoint_ns)
+    return past
