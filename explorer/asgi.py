@@ -7,4 +7,9 @@ import os
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "explorer.settings")
-application = get_asgi_application()
+pages = get_asgi_application()
+
+from explorer.lifespan import Lifespan  # noqa: E402  its modules need the settings
+from explorer.startup import prepare  # noqa: E402
+
+application = Lifespan(pages, prepare)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import django
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError
 
 from checkpoints import __version__
 from checkpoints.doctor import diagnose
 from checkpoints.errors import StoreError
-from checkpoints.stores import Location, check
-from explorer import server
+from checkpoints.stores import Location
+from explorer import logs, server
 from explorer.diagnosis import as_json, as_text
 
 if TYPE_CHECKING:
@@ -26,15 +29,23 @@ EPILOG = "checkpoint-explorer doctor PATH tells what a store is and whether all 
 NO_STORE = "Name a store to open: checkpoint-explorer path/to/checkpoints.sqlite"
 
 
+class Parser(ArgumentParser):
+    """An argument parser whose complaints repeat no password."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(re.sub(r"(\w+://)\S*", r"\1…", message))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 1 for a store or port that cannot be used."""
+    sys.excepthook = logs.print_frames
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "explorer.settings")
-    django.setup()
-    options = _parse(list(sys.argv[1:] if arguments is None else arguments))
     try:
+        django.setup()
+        options = _parse(list(sys.argv[1:] if arguments is None else arguments))
         return int(options.run(options))
-    except (CommandError, StoreError) as error:
-        print(f"checkpoint-explorer: {error}", file=sys.stderr)
+    except (CommandError, ImproperlyConfigured, StoreError) as error:
+        _complain(error)
         return 1
 
 
@@ -42,9 +53,15 @@ def explore(options: Namespace) -> int:
     """Check the stores, print the address and serve. Raises StoreError and CommandError."""
     if not options.stores:
         raise CommandError(NO_STORE)
-    for text in options.stores:
-        check(Location.parse(text))
-    binding = server.bind(options.host, options.port, options.token)
+    from explorer import installation, startup  # they need the settings
+
+    if refused := list(startup.refusals(options.stores)):
+        for error in refused:
+            _complain(error)
+        return 1
+    settings.EXPLORER_TOKEN = options.token or settings.EXPLORER_TOKEN
+    installation.adopt(new_token=options.new_token)
+    binding = server.bind(options.host, options.port, settings.EXPLORER_TOKEN)
     print(f"Checkpoint Explorer is at {binding.url}\nStop it with Ctrl-C.", flush=True)
     server.serve(binding, options.stores, browser=not options.no_browser)
     return 0
@@ -66,6 +83,10 @@ def add_explore_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     parser.add_argument("--token", help="use this token instead of a random one")
 
+    parser.add_argument(
+        "--new-token", action="store_true", help="give the servers over DATABASE_URL another token"
+    )
+
 
 def add_doctor_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("path", help="the store to look at")
@@ -75,13 +96,17 @@ def add_doctor_arguments(parser: ArgumentParser) -> None:
 def _parse(arguments: list[str]) -> Namespace:
     """Parse `doctor PATH` and everything else; a store of that name is `./doctor`."""
     if arguments[:1] == ["doctor"]:
-        parser = ArgumentParser("checkpoint-explorer doctor", description=DOCTOR)
+        parser = Parser("checkpoint-explorer doctor", description=DOCTOR)
         add_doctor_arguments(parser)
         return parser.parse_args(arguments[1:], Namespace(run=doctor))
-    parser = ArgumentParser("checkpoint-explorer", description=EXPLORE, epilog=EPILOG)
+    parser = Parser("checkpoint-explorer", description=EXPLORE, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=__version__)
     add_explore_arguments(parser)
     return parser.parse_args(arguments, Namespace(run=explore))
+
+
+def _complain(error: Exception) -> None:
+    print(f"checkpoint-explorer: {error}", file=sys.stderr)
 
 
 def _port(text: str) -> int:

@@ -6,6 +6,7 @@ Addresses hold thread ids, and the text of an exception may hold anything.
 from __future__ import annotations
 
 import logging
+import sys
 import traceback
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,7 +22,8 @@ class OwnErrors(logging.Filter):
     """Let through only errors with a traceback, without the address of their request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = "A page failed:", ()
+        what = "A page" if record.name.startswith("django.") else "The explorer"
+        record.msg, record.args = f"{what} failed:", ()
         return bool(record.exc_info)
 
 
@@ -32,3 +34,8 @@ class Frames(logging.Formatter):
         kind, _, trace = ei
         named = f"{kind.__module__}.{kind.__qualname__}" if kind else ""
         return "".join(traceback.format_tb(trace)) + named
+
+
+def print_frames(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Report an exception that nobody caught (`sys.excepthook`)."""
+    print(Frames().formatException((kind, error, trace)), file=sys.stderr)

@@ -17,7 +17,12 @@ from urllib.parse import urlencode
 
 import uvicorn
 from django.conf import settings
+from django.core.asgi import get_asgi_application
 from django.core.management import CommandError
+from setproctitle import setproctitle
+
+from explorer.lifespan import Lifespan
+from explorer.stores import registered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +62,7 @@ def serve(binding: Binding, stores: Sequence[str], *, browser: bool) -> None:
     settings.EXPLORER_STORES = tuple(stores)
     settings.EXPLORER_TOKEN = binding.token
     settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, binding.host]
+    setproctitle(f"checkpoint-explorer: {', '.join(registered())}")
     if browser and _has_display():
         webbrowser.open(binding.url)  # the socket listens already: the browser waits for the answer
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a kill cleans up as Ctrl-C does
@@ -66,8 +72,9 @@ def serve(binding: Binding, stores: Sequence[str], *, browser: bool) -> None:
 
 def _config() -> uvicorn.Config:
     return uvicorn.Config(
-        "explorer.asgi:application",
-        lifespan="off",
+        Lifespan(get_asgi_application()),
+        lifespan="on",
+        log_config=None,  # its own would print the text of exceptions
         ws="none",
         access_log=False,  # it would write the token
         log_level="warning",

@@ -1,4 +1,4 @@
-"""Django's settings. No database, no sessions, never debug: the app keeps nothing of what it reads."""
+"""Django's settings. No sessions, never debug: the app keeps nothing of what it reads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from csp.constants import NONE, SELF
 from django.core.management.utils import get_random_secret_key
+
+from explorer import database
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -27,7 +29,10 @@ SECRET_KEY = os.environ.get("EXPLORER_SECRET_KEY") or get_random_secret_key()
 DEBUG = False
 ROOT_URLCONF = "explorer.urls"
 INSTALLED_APPS = ["django.contrib.staticfiles", "django_htmx", "explorer"]
-DATABASES: dict[str, Any] = {}
+# Several servers share what DATABASE_URL names. Without it nothing opens the database yet.
+EXPLORER_SHARED = bool(os.environ.get("DATABASE_URL"))
+DATABASES: dict[str, Any] = {"default": database.configured(os.environ.get("DATABASE_URL"))}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
@@ -80,9 +85,11 @@ LOGGING = {
     "filters": {"own": {"()": "explorer.logs.OwnErrors"}},
     "formatters": {"frames": {"()": "explorer.logs.Frames"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "filters": ["own"], "formatter": "frames"}},
+    # Of every library, too: a pool of PostgreSQL connections would print hosts, users and the server's words.
+    "root": {"handlers": ["stderr"], "level": "ERROR"},
     "loggers": {
-        "django": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
+        "django": {"level": "ERROR"},
         # A refused request is nobody's failure; Django would print its address.
-        "django.security": {"handlers": [], "propagate": False},
+        "django.security": {"level": "CRITICAL"},
     },
 }

@@ -7,6 +7,7 @@ it stays out of the history, bookmarks and screenshots.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpResponseRedirect
@@ -64,8 +65,13 @@ def _welcome(request: HttpRequest, token: str) -> HttpResponseRedirect:
 
 
 def _cookie(request: HttpRequest) -> str:
-    """Name the cookie after the port: browsers share cookies between the ports of a host."""
-    return f"explorer_{request.get_port()}"
+    """Name the cookie after the port that the browser sees: it shares cookies between the ports of a host.
+
+    Servers that share a token share the name, too, wherever each of them listens.
+    """
+    if settings.EXPLORER_SHARED:
+        return f"explorer_{salted_hmac('explorer.cookie', '', algorithm='sha256').hexdigest()[:12]}"
+    return f"explorer_{urlsplit(f'//{request.get_host()}').port or request.get_port()}"
 
 
 def _proof(token: str) -> str:

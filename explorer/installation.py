@@ -1,0 +1,115 @@
+"""Several servers over one DATABASE_URL, as one: the same secret key, the same token.
+
+So a cookie that one of them gave is good at all of them. Without DATABASE_URL nothing is shared and no
+database is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.core.management.utils import get_random_secret_key
+from django.db import DatabaseError, connection, transaction
+from django.db.migrations.loader import MigrationLoader
+
+from explorer.database import LOCK_SECONDS
+from explorer.models import ONLY, Installation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NEWER = (
+    "The database of DATABASE_URL was made by a newer release of the explorer. "
+    "Update this one, or name another database."
+)
+UNUSABLE = {
+    "28P01": "refuses the password",
+    "28000": "refuses this user",
+    "3D000": "does not exist",
+    "25006": "is read-only: a standby, or set so",
+    "42501": "lets this user not read or make the explorer's tables",
+    "55P03": "is being prepared by another server for longer than this one waits",
+}
+ADVICE = (
+    "Check DATABASE_URL, and that its user may create tables there when a release starts for the first time."
+)
+# Any number will do that no other program locks in this database.
+LOCK = 0x636B7074
+
+
+def adopt(*, new_token: bool = False) -> None:
+    """Take the secret key and the token of this run from DATABASE_URL. Raises CommandError.
+
+    What the environment or the command names goes first.
+    """
+    if not settings.EXPLORER_SHARED:
+        return
+    shared = renewed() if new_token else joined()
+    if not os.environ.get("EXPLORER_SECRET_KEY"):
+        settings.SECRET_KEY = shared.secret_key
+    settings.EXPLORER_TOKEN = settings.EXPLORER_TOKEN or shared.token
+
+
+def joined() -> Installation:
+    """Return what the servers share. The first one makes it. Raises CommandError."""
+    with _explained():
+        return _found() or _made()
+
+
+def renewed() -> Installation:
+    """Give the servers another token; those that run take it when they start again. Raises CommandError."""
+    shared = joined()
+    shared.token = _token()
+    with _explained():
+        shared.save(update_fields=["token"])
+    return shared
+
+
+def _found() -> Installation | None:
+    """Look without a lock, and as a user who may only read."""
+    loader = MigrationLoader(connection)
+    ours = {key for key in loader.disk_migrations if key[0] == Installation._meta.app_label}
+    applied = {key for key in loader.applied_migrations if key[0] == Installation._meta.app_label}
+    if applied - ours:
+        raise CommandError(NEWER)
+    return Installation.objects.first() if applied == ours else None
+
+
+def _made() -> Installation:
+    """Make the tables and the row, one server at a time and all or nothing."""
+    with connection.constraint_checks_disabled(), transaction.atomic():
+        _lock()
+        call_command("migrate", interactive=False, verbosity=0)
+        values = {"secret_key": get_random_secret_key(), "token": _token()}
+        return Installation.objects.get_or_create(id=ONLY, defaults=values)[0]
+
+
+def _lock() -> None:
+    """Wait for other servers that start. SQLite's transaction has waited for them when it began."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+            # Until the end of the transaction: a lock of the session would get lost in a pooler.
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+
+
+def _token() -> str:
+    return secrets.token_urlsafe(24)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say what is wrong without the driver's text, which may hold the URL; leave no connection open."""
+    try:
+        yield
+    except (DatabaseError, OSError) as error:
+        state = getattr(error.__cause__, "sqlstate", None)
+        reason = UNUSABLE.get(state or "", "cannot be opened or prepared")
+        raise CommandError(f"The database of DATABASE_URL {reason}. {ADVICE}") from None
+    finally:
+        connection.close()

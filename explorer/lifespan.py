@@ -1,0 +1,42 @@
+"""The start and the end of a server, which Django's own application leaves out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from django.core.management import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from django.core.handlers.asgi import ASGIHandler
+
+    Message = dict[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+
+
+class Lifespan:
+    """An ASGI application that starts before it serves `pages`, and closes what they have opened."""
+
+    def __init__(self, pages: ASGIHandler, start: Callable[[], None] = lambda: None) -> None:
+        self._pages = pages
+        self._start = start
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._pages(scope, receive, send)  # type: ignore[arg-type]
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()  # lifespan.startup
+        try:
+            await asyncio.to_thread(self._start)
+        except CommandError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()  # lifespan.shutdown
+        await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,204 @@
+"""Several servers over one DATABASE_URL behave as one; without it nothing is shared and nothing is stored."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Served
+
+ROOT = Path(__file__).parents[2]
+COMMAND = (sys.executable, "-m", "explorer")
+
+
+def with_environment(**environment: str) -> tuple[str, ...]:
+    return ("env", *(f"{name}={value}" for name, value in environment.items()), *COMMAND)
+
+
+def posted(run: Served, form: str, cookie: str) -> int:
+    """Send a form, and return the status of the answer."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": cookie}
+    with closing(HTTPConnection("127.0.0.1", run.port, timeout=10)) as connection:
+        connection.request("POST", "/help/", form, headers)
+        return connection.getresponse().status
+
+
+def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def app_url(tmp_path: Path) -> str:
+    """The address of an empty database for the app itself."""
+    return f"sqlite:///{tmp_path}/app/explorer.sqlite3"
+
+
+@pytest.fixture
+def server(serve: Callable[..., Served], demo_store: Path, app_url: str) -> Callable[..., Served]:
+    """Start a server over the database: `server("--token", "x")`."""
+
+    def start(*arguments: str, **environment: str) -> Served:
+        command = with_environment(DATABASE_URL=app_url, **environment)
+        return serve(demo_store, *arguments, command=command)
+
+    return start
+
+
+@pytest.fixture
+def complaint(demo_store: Path, app_url: str) -> Callable[..., str]:
+    """Start a server that refuses to start and return what it says."""
+
+    def run(url: str = app_url) -> str:
+        command = [*with_environment(DATABASE_URL=url), demo_store, "--no-browser", "--port", "0"]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+        assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+        return ended.stderr
+
+    return run
+
+
+def test_a_browser_that_one_server_admits_is_admitted_by_the_others(server: Callable[..., Served]) -> None:
+    first, second = server(), server()
+    assert second.get("/help/", **first.admitted()).status == 200
+    assert first.admitted() == second.admitted()
+    assert second.get("/help/").status == 403
+
+
+def test_servers_that_start_at_once_agree(server: Callable[..., Served]) -> None:
+    with ThreadPoolExecutor() as pool:
+        started = list(pool.map(lambda _: server(), range(6)))
+    assert len({run.url.partition("token=")[2] for run in started}) == 1
+    admitted = started[0].admitted()
+    assert [run.get("/help/", **admitted).status for run in started] == [200] * 6
+
+
+def test_a_form_of_one_server_is_accepted_by_another(server: Callable[..., Served]) -> None:
+    first, second = server(), server()
+    secret = "a" * 32
+    cookie = f"{first.admitted()['cookie']}; explorer_csrf={secret}"
+    assert posted(second, f"csrfmiddlewaretoken={secret}", cookie) == 405  # admitted, but nothing takes forms
+    assert posted(second, "csrfmiddlewaretoken=other", cookie) == 403
+
+
+def test_servers_without_a_database_share_nothing_and_store_nothing(
+    serve: Callable[..., Served], demo_store: Path, tmp_path: Path
+) -> None:
+    command = with_environment(XDG_DATA_HOME=str(tmp_path), HOME=str(tmp_path))
+    first, second = serve(demo_store, command=command), serve(demo_store, command=command)
+    cookie = first.admitted()["cookie"].partition("=")[2]
+    assert second.get("/", cookie=f"explorer_{second.port}={cookie}").status == 403
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_starts_again_keeps_the_token(server: Callable[..., Served]) -> None:
+    first = server()
+    first.process.terminate()
+    first.process.wait(timeout=10)
+    assert server().url.partition("token=")[2] == first.url.partition("token=")[2]
+
+
+def test_a_new_token_ends_the_old_one_where_servers_start_again(server: Callable[..., Served]) -> None:
+    before, renewing, after = server(), server("--new-token"), server()
+    assert renewing.admitted() == after.admitted() != before.admitted()
+    assert after.get("/help/", **before.admitted()).status == 403
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"EXPLORER_TOKEN": "of-the-environment"}, {"EXPLORER_SECRET_KEY": "k" * 50}]
+)
+def test_the_environment_goes_before_the_database(
+    server: Callable[..., Served], chosen: dict[str, str]
+) -> None:
+    shared, first, second = server(), server(**chosen), server(**chosen)
+    assert first.admitted() == second.admitted()
+    assert shared.get("/help/", **first.admitted()).status == 403
+
+
+def test_the_command_goes_before_the_environment(server: Callable[..., Served]) -> None:
+    assert server("--token", "mine", EXPLORER_TOKEN="other").url.endswith("token=mine")
+
+
+def test_the_database_of_a_newer_release_is_refused(
+    complaint: Callable[..., str], app_url: str, tmp_path: Path
+) -> None:
+    manage("migrate", DATABASE_URL=app_url)
+    with closing(sqlite3.connect(tmp_path / "app/explorer.sqlite3")) as conn, conn:
+        conn.execute("INSERT INTO django_migrations VALUES (99, 'explorer', '0999_later', '2040-01-01')")
+    assert "was made by a newer release of the explorer. Update this one" in complaint()
+
+
+def test_the_database_of_an_older_release_is_migrated(server: Callable[..., Served], app_url: str) -> None:
+    manage("migrate", DATABASE_URL=app_url)
+    assert manage("migrate", "explorer", "zero", DATABASE_URL=app_url).returncode == 0
+    assert server().get("/").status == 403
+
+
+def test_no_request_needs_the_database(server: Callable[..., Served], tmp_path: Path) -> None:
+    run = server()
+    (tmp_path / "app/explorer.sqlite3").unlink()
+    assert run.get("/s/demo/threads/", **run.admitted()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("mysql://ana:secret@db.example/app", "is of a kind that is not supported"),
+        ("secret", "is of a kind that is not supported"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:////proc/secret/app.sqlite3", "cannot be opened or prepared"),
+        ("postgresql://ana:secret@db.example", "names no database"),
+        ("postgresql://ana:sec ret@db.example/app", "is not a valid URL of PostgreSQL"),
+        ("postgresql://ana:secret@db.example/app?password2=secret", "is not a valid URL of PostgreSQL"),
+        ("postgresql://ana:secret@127.0.0.1:1/app", "cannot be opened or prepared"),
+    ],
+)
+def test_an_unusable_database_is_named_without_its_secrets(
+    complaint: Callable[..., str], url: str, reason: str
+) -> None:
+    said = complaint(url)
+    assert reason in said
+    assert "secret" not in said
+    assert "ana" not in said.replace("manage", "")
+
+
+def test_a_file_that_is_no_database_is_refused_and_left(
+    complaint: Callable[..., str], tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("not a database, " * 100)
+    assert "cannot be opened or prepared" in complaint(f"sqlite:///{notes}")
+    assert notes.read_text() == "not a database, " * 100
+
+
+def test_the_file_and_its_folders_are_only_its_owners(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        assert manage("migrate", XDG_DATA_HOME=str(tmp_path / "data")).returncode == 0
+    finally:
+        os.umask(old)
+    file = tmp_path / "data/checkpoint-explorer/explorer.sqlite3"
+    assert [oct(path.stat().st_mode & 0o777) for path in (file, file.parent, tmp_path / "data")] == [
+        "0o600",
+        "0o700",
+        "0o700",
+    ]
