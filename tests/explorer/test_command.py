@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,6 @@ from explorer.command import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from conftest import Served
 
@@ -81,6 +82,15 @@ def test_one_bad_store_among_good_ones_is_named(
     assert "There is no file missing.sqlite" in complaint(demo_store, tmp_path / "missing.sqlite")
 
 
+def test_every_bad_store_is_named(
+    demo_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / "first.sqlite"), str(demo_store), str(tmp_path)]) == 1
+    missing, folder = capsys.readouterr().err.splitlines()
+    assert "There is no file first.sqlite" in missing
+    assert "is a directory" in folder
+
+
 def test_a_port_in_use_is_named(complaint: Callable[..., str], demo_store: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -107,6 +117,51 @@ def test_a_wrong_port_says_what_a_port_is(port: str, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         main([f"--port={port}"])
     assert "a port is a number from 0 to 65535" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["doctor", "x", "postgresql://ana:secret@h/app"], ["--port=a://b:secret@c"]]
+)
+def test_a_usage_error_repeats_no_password(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "secret" not in capsys.readouterr().err
+
+
+def test_help_says_nothing_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("DATABASE_URL", "EXPLORER_TOKEN", "PGPASSWORD"):
+        monkeypatch.setenv(name, "secret")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "secret" not in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_the_title_of_the_process_names_the_stores_and_no_argument(
+    serve: Callable[..., Served], demo_store: Path
+) -> None:
+    run = serve(demo_store, "--token", "secret", command=(sys.executable, "-m", "explorer"))
+    title = Path(f"/proc/{run.process.pid}/cmdline").read_text().strip("\0")
+    assert title == "checkpoint-explorer: demo"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_the_arguments_are_hidden_before_the_command_is_imported() -> None:
+    code = """if True:
+        import sys
+        from explorer.__main__ import main
+        class Stop:
+            def find_spec(self, name, *rest):
+                if name == "explorer.command":
+                    print(open("/proc/self/cmdline").read())
+                    sys.exit()
+        sys.meta_path.insert(0, Stop())
+        main()
+    """
+    run = subprocess.run([sys.executable, "-c", code, "secret"], capture_output=True, text=True, check=True)
+    assert run.stdout.strip("\0\n") == "checkpoint-explorer"
 
 
 def test_the_printed_address_admits_a_browser(served: Served) -> None:
