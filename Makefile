@@ -42,12 +42,12 @@ $(BIN)/python:
 	$(PIP) install --upgrade "pip>=25.1"
 
 $(VENV)/.run: pyproject.toml | $(BIN)/python
-	$(PIP) install --editable ".[demo]"
+	$(PIP) install --editable ".[demo,postgres]"
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(PIP) install --upgrade "pip>=25.1"
-	$(PIP) install --editable ".[demo,aes]" --group dev
+	$(PIP) install --editable ".[demo,aes,postgres]" --group dev
 	touch $@ $(VENV)/.run
 
 $(VENV)/.browser: | $(VENV)/.test

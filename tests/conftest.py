@@ -1,4 +1,11 @@
-"""Stores, clients and servers for all tests."""
+"""Stores, clients and servers for all tests.
+
+PostgreSQL, for any test: the fixture `database` is the URL of an empty database, for this test alone. The
+fixture `postgres` is the server, started once: `with postgres.database() as url` gives further databases,
+`postgres.url` connects to the server. A test that stops or breaks a server takes one of its own: `with
+server()` of tests/postgres.py. `TEST_POSTGRES_URL`, the URL of a role that may create databases, is used
+where it is set.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.test import AsyncClient
 from graphs import written as written  # the fixture
+from postgres import Databases, NoServer, databases
 
 from explorer.demo import write
 
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
 MANAGE = (sys.executable, "manage.py", "explore")
 TOKEN = "token-of-the-tests"
 ROOT = Path(__file__).parents[1]
+ANOTHER = "TEST_POSTGRES_URL=postgresql://… names another server, with a role that may create databases."
 
 
 class Answer(NamedTuple):
@@ -85,6 +94,23 @@ def serve() -> Iterator[Callable[..., Served]]:
     for process in started:
         process.terminate()
         process.communicate(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Databases]:
+    """A PostgreSQL server for all tests. Without one nothing is skipped: the tests end here."""
+    try:
+        with databases() as found:
+            yield found
+    except NoServer as error:
+        pytest.exit(f"The tests need PostgreSQL: {error}\n{ANOTHER}", returncode=1)
+
+
+@pytest.fixture
+def database(postgres: Databases) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database."""
+    with postgres.database() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
