@@ -108,8 +108,16 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except (DatabaseError, OSError) as error:
-        state = getattr(error.__cause__, "sqlstate", None)
-        reason = UNUSABLE.get(state or "", "cannot be opened or prepared")
+        reason = UNUSABLE.get(_sqlstate(error), "cannot be opened or prepared")
         raise CommandError(f"The database of DATABASE_URL {reason}. {ADVICE}") from None
     finally:
         connection.close()
+
+
+def _sqlstate(error: BaseException | None) -> str:
+    """Find the server's code: Django wraps the driver's error once, or twice where it migrates."""
+    while error:
+        if state := getattr(error, "sqlstate", None):
+            return str(state)
+        error = error.__cause__ or error.__context__
+    return ""

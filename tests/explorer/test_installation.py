@@ -10,21 +10,32 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import postgres
+import psycopg
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from conftest import Served
 
 ROOT = Path(__file__).parents[2]
+on_both = pytest.mark.parametrize("app_url", ["sqlite", "postgresql"], indirect=True)
 COMMAND = (sys.executable, "-m", "explorer")
 
 
 def with_environment(**environment: str) -> tuple[str, ...]:
     return ("env", *(f"{name}={value}" for name, value in environment.items()), *COMMAND)
+
+
+def execute(url: str, statement: str) -> None:
+    """Run SQL on the app's database."""
+    path = url.removeprefix("sqlite:///")
+    opened: Any = psycopg.connect(url) if path == url else sqlite3.connect(path)
+    with closing(opened) as conn, conn:
+        conn.execute(statement)
 
 
 def posted(run: Served, form: str, cookie: str) -> int:
@@ -47,27 +58,33 @@ def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 
 
 @pytest.fixture
-def app_url(tmp_path: Path) -> str:
-    """The address of an empty database for the app itself."""
-    return f"sqlite:///{tmp_path}/app/explorer.sqlite3"
+def app_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database for the app itself, in PostgreSQL where a test does not say more."""
+    if getattr(request, "param", "") == "sqlite":
+        return f"sqlite:///{tmp_path}/app/explorer.sqlite3"
+    return str(request.getfixturevalue("database"))
 
 
 @pytest.fixture
-def server(serve: Callable[..., Served], demo_store: Path, app_url: str) -> Callable[..., Served]:
+def server(serve: Callable[..., Served], demo_store: Path, app_url: str) -> Iterator[Callable[..., Served]]:
     """Start a server over the database: `server("--token", "x")`."""
+    started = []
 
     def start(*arguments: str, **environment: str) -> Served:
         command = with_environment(DATABASE_URL=app_url, **environment)
-        return serve(demo_store, *arguments, command=command)
+        started.append(serve(demo_store, *arguments, command=command))
+        return started[-1]
 
-    return start
+    yield start
+    for run in started:
+        run.process.terminate()
 
 
 @pytest.fixture
-def complaint(demo_store: Path, app_url: str) -> Callable[..., str]:
+def complaint(demo_store: Path) -> Callable[[str], str]:
     """Start a server that refuses to start and return what it says."""
 
-    def run(url: str = app_url) -> str:
+    def run(url: str) -> str:
         command = [*with_environment(DATABASE_URL=url), demo_store, "--no-browser", "--port", "0"]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
         assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
@@ -76,6 +93,7 @@ def complaint(demo_store: Path, app_url: str) -> Callable[..., str]:
     return run
 
 
+@on_both
 def test_a_browser_that_one_server_admits_is_admitted_by_the_others(server: Callable[..., Served]) -> None:
     first, second = server(), server()
     assert second.get("/help/", **first.admitted()).status == 200
@@ -83,6 +101,7 @@ def test_a_browser_that_one_server_admits_is_admitted_by_the_others(server: Call
     assert second.get("/help/").status == 403
 
 
+@on_both
 def test_servers_that_start_at_once_agree(server: Callable[..., Served]) -> None:
     with ThreadPoolExecutor() as pool:
         started = list(pool.map(lambda _: server(), range(6)))
@@ -137,25 +156,38 @@ def test_the_command_goes_before_the_environment(server: Callable[..., Served]) 
     assert server("--token", "mine", EXPLORER_TOKEN="other").url.endswith("token=mine")
 
 
-def test_the_database_of_a_newer_release_is_refused(
-    complaint: Callable[..., str], app_url: str, tmp_path: Path
-) -> None:
+@on_both
+def test_the_database_of_a_newer_release_is_refused(complaint: Callable[[str], str], app_url: str) -> None:
     manage("migrate", DATABASE_URL=app_url)
-    with closing(sqlite3.connect(tmp_path / "app/explorer.sqlite3")) as conn, conn:
-        conn.execute("INSERT INTO django_migrations VALUES (99, 'explorer', '0999_later', '2040-01-01')")
-    assert "was made by a newer release of the explorer. Update this one" in complaint()
+    execute(app_url, "INSERT INTO django_migrations VALUES (99, 'explorer', '0999_later', '2040-01-01')")
+    assert "was made by a newer release of the explorer. Update this one" in complaint(app_url)
 
 
+@on_both
 def test_the_database_of_an_older_release_is_migrated(server: Callable[..., Served], app_url: str) -> None:
     manage("migrate", DATABASE_URL=app_url)
     assert manage("migrate", "explorer", "zero", DATABASE_URL=app_url).returncode == 0
     assert server().get("/").status == 403
 
 
-def test_no_request_needs_the_database(server: Callable[..., Served], tmp_path: Path) -> None:
+@on_both
+def test_no_request_needs_the_database(server: Callable[..., Served], app_url: str) -> None:
     run = server()
-    (tmp_path / "app/explorer.sqlite3").unlink()
+    execute(app_url, "DROP TABLE explorer_installation")
     assert run.get("/s/demo/threads/", **run.admitted()).status == 200
+
+
+def test_a_role_that_may_only_read_starts_servers_after_the_first(
+    serve: Callable[..., Served], complaint: Callable[[str], str], demo_store: Path
+) -> None:
+    with postgres.server() as own:
+        execute(own.url, "CREATE ROLE reader LOGIN")
+        reading = own.url.replace("//postgres@", "//reader@")
+        assert "lets this user not read or make the explorer's tables" in complaint(reading)
+        first = serve(demo_store, command=with_environment(DATABASE_URL=own.url))
+        execute(own.url, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+        second = serve(demo_store, command=with_environment(DATABASE_URL=reading))
+        assert first.admitted() == second.admitted()
 
 
 @pytest.mark.parametrize(
@@ -173,7 +205,7 @@ def test_no_request_needs_the_database(server: Callable[..., Served], tmp_path: 
     ],
 )
 def test_an_unusable_database_is_named_without_its_secrets(
-    complaint: Callable[..., str], url: str, reason: str
+    complaint: Callable[[str], str], url: str, reason: str
 ) -> None:
     said = complaint(url)
     assert reason in said
@@ -182,7 +214,7 @@ def test_an_unusable_database_is_named_without_its_secrets(
 
 
 def test_a_file_that_is_no_database_is_refused_and_left(
-    complaint: Callable[..., str], tmp_path: Path
+    complaint: Callable[[str], str], tmp_path: Path
 ) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("not a database, " * 100)
