@@ -7,7 +7,7 @@ yielded.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -15,11 +15,21 @@ Row: TypeAlias = tuple[Any, ...]
 
 
 class Statement(NamedTuple):
-    """One SQL statement with its parameters; `many` holds a parameter set per execution instead."""
+    """One SQL statement with its parameters; `many` holds a parameter set per execution instead.
+
+    One that is run `once` is not worth a plan that the server keeps.
+    """
 
     sql: str
-    parameters: Sequence[Any] = ()
+    parameters: Sequence[Any] | Mapping[str, Any] = ()
     many: Sequence[Sequence[Any]] | None = None
+    once: bool = False
 
 
-Operation: TypeAlias = Generator[Statement, list[Row], T]
+class Together(NamedTuple):
+    """Statements that are sent as one: a single round trip, all of them or none. No rows come back."""
+
+    statements: Sequence[Statement]
+
+
+Operation: TypeAlias = Generator[Statement | Together, list[Row], T]

@@ -1,25 +1,33 @@
-"""Drivers: they run one operation on a psycopg connection, waiting for each statement or awaiting it."""
+"""Drivers: they run one operation on a psycopg connection, waiting for each statement or awaiting it.
+
+They commit nothing that the connection does not: with `autocommit` each statement is a transaction, and so
+are statements that are sent together.
+"""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import tuple_row
 
+from checkpoints.statements import Together
+
 if TYPE_CHECKING:
-    from checkpoints.statements import Operation, Row, T
+    from checkpoints.statements import Operation, Row, Statement, T
+
+NOTHING: nullcontext[None] = nullcontext()
 
 
 def run(conn: psycopg.Connection[Any], operation: Operation[T]) -> T:
-    """Run the operation and return its result. Commits nothing that the connection does not."""
+    """Run the operation and return its result."""
     with conn.cursor(binary=True, row_factory=tuple_row) as cursor:
         try:
             statement = next(operation)
             while True:
                 try:
-                    cursor.execute(statement.sql, statement.parameters)
-                    rows: list[Row] = cursor.fetchall() if cursor.description else []
+                    rows = _execute(cursor, statement)
                 except psycopg.Error as error:
                     statement = operation.throw(error)
                 else:
@@ -31,14 +39,13 @@ def run(conn: psycopg.Connection[Any], operation: Operation[T]) -> T:
 
 
 async def arun(conn: psycopg.AsyncConnection[Any], operation: Operation[T]) -> T:
-    """Run the operation and return its result. Commits nothing that the connection does not."""
+    """Run the operation and return its result."""
     async with conn.cursor(binary=True, row_factory=tuple_row) as cursor:
         try:
             statement = next(operation)
             while True:
                 try:
-                    await cursor.execute(statement.sql, statement.parameters)
-                    rows: list[Row] = await cursor.fetchall() if cursor.description else []
+                    rows = await _aexecute(cursor, statement)
                 except psycopg.Error as error:
                     statement = operation.throw(error)
                 else:
@@ -47,3 +54,28 @@ async def arun(conn: psycopg.AsyncConnection[Any], operation: Operation[T]) -> T
             return stop.value  # type: ignore[no-any-return]
         finally:
             operation.close()
+
+
+def _execute(cursor: psycopg.Cursor[Row], statement: Statement | Together) -> list[Row]:
+    connection = cursor.connection
+    if isinstance(statement, Together):
+        # A libpq before 14 has no pipelines.
+        with connection.pipeline() if psycopg.capabilities.has_pipeline() else connection.transaction():
+            for part in statement.statements:
+                cursor.execute(part.sql, part.parameters)
+        return []
+    with connection.pipeline() if connection.info.pipeline_status else NOTHING:  # until the rows are there
+        cursor.execute(statement.sql, statement.parameters, prepare=False if statement.once else None)
+    return cursor.fetchall() if cursor.description else []
+
+
+async def _aexecute(cursor: psycopg.AsyncCursor[Row], statement: Statement | Together) -> list[Row]:
+    connection = cursor.connection
+    if isinstance(statement, Together):
+        async with connection.pipeline() if psycopg.capabilities.has_pipeline() else connection.transaction():
+            for part in statement.statements:
+                await cursor.execute(part.sql, part.parameters)
+        return []
+    async with connection.pipeline() if connection.info.pipeline_status else NOTHING:
+        await cursor.execute(statement.sql, statement.parameters, prepare=False if statement.once else None)
+    return await cursor.fetchall() if cursor.description else []

@@ -52,8 +52,11 @@ class AsyncSaver(BaseCheckpointSaver[str]):
         """Run an operation that writes with one statement, or as `_transact` does."""
 
     @abstractmethod
-    async def _transact(self, operation: Callable[[], Operation[T]]) -> T:
-        """Run an operation in one transaction. It may be begun anew."""
+    async def _transact(self, operation: Callable[[], Operation[T]], *, one_moment: bool = True) -> T:
+        """Run an operation in one transaction, which may be begun anew.
+
+        All its statements see `one_moment` of the database, or each sees what others have committed by then.
+        """
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint that the config names; without an id, the head of the namespace."""
@@ -108,7 +111,8 @@ class AsyncSaver(BaseCheckpointSaver[str]):
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread, ids and bytes as they are; see `copy_thread` of the synchronous class."""
-        await self._transact(partial(self._tables.copy_thread, str(source_thread_id), str(target_thread_id)))
+        copy = partial(self._tables.copy_thread, str(source_thread_id), str(target_thread_id))
+        await self._transact(copy, one_moment=False)
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Delete what the heads of these threads do not need, or all; see the synchronous class."""

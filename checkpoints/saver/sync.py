@@ -45,8 +45,11 @@ class SyncSaver(BaseCheckpointSaver[str]):
         """Run an operation that writes with one statement, or as `_transact` does."""
 
     @abstractmethod
-    def _transact(self, operation: Callable[[], Operation[T]]) -> T:
-        """Run an operation in one transaction. It may be begun anew."""
+    def _transact(self, operation: Callable[[], Operation[T]], *, one_moment: bool = True) -> T:
+        """Run an operation in one transaction, which may be begun anew.
+
+        All its statements see `one_moment` of the database, or each sees what others have committed by then.
+        """
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint that the config names; without an id, the head of the namespace."""
@@ -104,7 +107,8 @@ class SyncSaver(BaseCheckpointSaver[str]):
 
         Raises `checkpoints.errors.ThreadNotFound`, or `ThreadExists` when the target has rows already.
         """
-        self._transact(partial(self._tables.copy_thread, str(source_thread_id), str(target_thread_id)))
+        copy = partial(self._tables.copy_thread, str(source_thread_id), str(target_thread_id))
+        self._transact(copy, one_moment=False)
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Delete what the newest checkpoints of these threads do not need (`keep_latest`), or all (`delete`).

@@ -84,7 +84,8 @@ class SqliteSaver(SyncSaver):
                 self.is_setup = self._commits.commit(conn, conn, prepared=self.is_setup)
         return call.result()
 
-    _transact = _write
+    def _transact(self, operation: Callable[[], Operation[T]], *, one_moment: bool = True) -> T:
+        return self._write(operation)  # which always sees one
 
     def _prepare(self) -> None:
         if not self.is_setup:

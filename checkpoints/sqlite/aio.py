@@ -72,7 +72,8 @@ class AsyncSqliteSaver(AsyncSaver):
                     self.is_setup = await on_thread(conn, commit, conn, prepared=self.is_setup)
         return call.result()
 
-    _transact = _write
+    async def _transact(self, operation: Callable[[], Operation[T]], *, one_moment: bool = True) -> T:
+        return await self._write(operation)  # which always sees one
 
     async def _prepare(self) -> None:
         if not self.is_setup:

@@ -1,0 +1,60 @@
+"""Transactions of several statements, begun anew when they collide with others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from psycopg.errors import DeadlockDetected, SerializationFailure
+from psycopg.pq import TransactionStatus
+
+from checkpoints.postgres.driver import arun, run
+from checkpoints.statements import Statement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import psycopg
+
+    from checkpoints.statements import Operation, T
+
+ATTEMPTS = 5
+COLLISIONS = (SerializationFailure, DeadlockDetected)
+ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+
+
+def transact(conn: psycopg.Connection[Any], operation: Callable[[], Operation[T]], *, one_moment: bool) -> T:
+    """Run the operation in a transaction of its own, or as a part of the one that the owner has open."""
+    if conn.info.transaction_status != TransactionStatus.IDLE:  # it has its isolation, and is not ours to end
+        with conn.transaction():
+            return run(conn, operation())
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with conn.transaction():
+                return run(conn, _begun(operation, one_moment))
+        except COLLISIONS:
+            if attempt == ATTEMPTS:
+                raise
+    raise AssertionError  # the last attempt returns or raises
+
+
+async def atransact(
+    conn: psycopg.AsyncConnection[Any], operation: Callable[[], Operation[T]], *, one_moment: bool
+) -> T:
+    """Do what `transact` does."""
+    if conn.info.transaction_status != TransactionStatus.IDLE:
+        async with conn.transaction():
+            return await arun(conn, operation())
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            async with conn.transaction():
+                return await arun(conn, _begun(operation, one_moment))
+        except COLLISIONS:
+            if attempt == ATTEMPTS:
+                raise
+    raise AssertionError
+
+
+def _begun(operation: Callable[[], Operation[T]], one_moment: bool) -> Operation[T]:
+    if one_moment:
+        yield Statement(ONE_MOMENT)
+    return (yield from operation())
