@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection
@@ -16,6 +17,8 @@ import postgres
 import psycopg
 import pytest
 
+from explorer.installation import LOCK
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 on_both = pytest.mark.parametrize("app_url", ["sqlite", "postgresql"], indirect=True)
 COMMAND = (sys.executable, "-m", "explorer")
+WAITING = """
+SELECT count(*) = 1 FROM pg_locks JOIN pg_database ON pg_database.oid = database
+WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()
+"""
 
 
 def with_environment(**environment: str) -> tuple[str, ...]:
@@ -36,6 +43,15 @@ def execute(url: str, statement: str) -> None:
     opened: Any = psycopg.connect(url) if path == url else sqlite3.connect(path)
     with closing(opened) as conn, conn:
         conn.execute(statement)
+
+
+def wait_until(conn: psycopg.Connection, question: str) -> None:
+    """Ask the server until the answer is true, for ten seconds at most."""
+    for _ in range(200):
+        if conn.execute(question).fetchone() == (True,):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(question)
 
 
 def posted(run: Served, form: str, cookie: str) -> int:
@@ -110,6 +126,20 @@ def test_servers_that_start_at_once_agree(server: Callable[..., Served]) -> None
     assert [run.get("/help/", **admitted).status for run in started] == [200] * 6
 
 
+def test_a_server_waits_while_another_prepares_the_database(
+    server: Callable[..., Served], app_url: str
+) -> None:
+    with ThreadPoolExecutor() as pool, psycopg.connect(app_url, autocommit=True) as watching:
+        with psycopg.connect(app_url) as preparing:
+            preparing.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+            starting = pool.submit(server)
+            wait_until(
+                watching, "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            )
+            assert not starting.done()
+        assert starting.result(timeout=10).get("/").status == 403
+
+
 def test_a_form_of_one_server_is_accepted_by_another(server: Callable[..., Served]) -> None:
     first, second = server(), server()
     secret = "a" * 32
@@ -159,21 +189,24 @@ def test_the_command_goes_before_the_environment(server: Callable[..., Served]) 
 @on_both
 def test_the_database_of_a_newer_release_is_refused(complaint: Callable[[str], str], app_url: str) -> None:
     manage("migrate", DATABASE_URL=app_url)
-    execute(app_url, "INSERT INTO django_migrations VALUES (99, 'explorer', '0999_later', '2040-01-01')")
+    execute(
+        app_url,
+        "INSERT INTO django_migrations VALUES (99, 'checkpoint_explorer', '0999_later', '2040-01-01')",
+    )
     assert "was made by a newer release of the explorer. Update this one" in complaint(app_url)
 
 
 @on_both
 def test_the_database_of_an_older_release_is_migrated(server: Callable[..., Served], app_url: str) -> None:
     manage("migrate", DATABASE_URL=app_url)
-    assert manage("migrate", "explorer", "zero", DATABASE_URL=app_url).returncode == 0
+    assert manage("migrate", "checkpoint_explorer", "zero", DATABASE_URL=app_url).returncode == 0
     assert server().get("/").status == 403
 
 
 @on_both
 def test_no_request_needs_the_database(server: Callable[..., Served], app_url: str) -> None:
     run = server()
-    execute(app_url, "DROP TABLE explorer_installation")
+    execute(app_url, "DROP TABLE checkpoint_explorer_installation")
     assert run.get("/s/demo/threads/", **run.admitted()).status == 200
 
 
