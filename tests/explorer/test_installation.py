@@ -133,9 +133,7 @@ def test_a_server_waits_while_another_prepares_the_database(
         with psycopg.connect(app_url) as preparing:
             preparing.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
             starting = pool.submit(server)
-            wait_until(
-                watching, "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-            )
+            wait_until(watching, WAITING)
             assert not starting.done()
         assert starting.result(timeout=10).get("/").status == 403
 
