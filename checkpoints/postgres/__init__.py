@@ -88,6 +88,8 @@ class PostgresSaver(SyncSaver):
 
     def _transact(self, operation: Callable[[], Operation[T]], *, one_moment: bool = True) -> T:
         with self._connection() as conn:
+            if self.pipe:  # what was sent since the last sync would be part of the transaction
+                self.pipe.sync()
             return transact(conn, operation, one_moment=one_moment)
 
     @contextmanager

@@ -92,6 +92,8 @@ class AsyncPostgresSaver(AsyncSaver):
 
     async def _transact(self, operation: Callable[[], Operation[T]], *, one_moment: bool = True) -> T:
         async with self._connection() as conn:
+            if self.pipe:  # what was sent since the last sync would be part of the transaction
+                await self.pipe.sync()
             return await atransact(conn, operation, one_moment=one_moment)
 
     @asynccontextmanager
