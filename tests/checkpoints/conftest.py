@@ -1,12 +1,20 @@
+"""Stores for the tests of savers, in every database that has one.
+
+`backend` runs a test on each database; `new_store()` gives as many empty places in it as a test needs, and
+`new_stores` the same for a whole module. `trips` is a SQLite file.
+"""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from backends import BACKENDS, Backend, stores
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 from saver_graphs import travel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -17,3 +25,23 @@ def trips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with OfficialSaver.from_conn_string(str(path)) as saver:
         travel(saver)
     return path
+
+
+@pytest.fixture(scope="session", params=BACKENDS, ids=lambda backend: backend.name)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """A database, each in turn."""
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def new_store(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
+    """Create empty stores, which are gone after the test."""
+    with stores(backend, request) as new:
+        yield new
+
+
+@pytest.fixture(scope="module")
+def new_stores(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
+    """Create empty stores, which are gone after the module."""
+    with stores(backend, request) as new:
+        yield new

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Generator
-from contextlib import closing
 from functools import cache
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -15,16 +13,6 @@ from saver_graphs import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
-
-    from langgraph.checkpoint.serde.base import SerializerProtocol
-
-CHECKPOINTS = """\
-SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, metadata, type, checkpoint
-FROM checkpoints ORDER BY checkpoint_id"""
-WRITES = """\
-SELECT thread_id, checkpoint_ns, checkpoint_id, task_path, idx, task_id, channel, type, value
-FROM writes ORDER BY checkpoint_id, task_path, idx, rowid"""
 
 
 class Call(NamedTuple):
@@ -109,15 +97,14 @@ def _with_histories(scenario: Scenario) -> Generator[Call, Any, None]:
                 yield call(build, "get_state", state.config, subgraphs=True)
 
 
-def rows(path: Path | str, serde: SerializerProtocol) -> list[str]:
-    """Return the rows of both tables, decoded, as texts without ids and times.
+def rows(stored: Sequence[tuple[Any, ...]]) -> list[str]:
+    """Return what a backend has stored as texts without ids and times.
 
     Subgraphs that run at once write in any order: their namespaces follow in the order of their tasks.
     """
     spaces: dict[tuple[str, str], list[Any]] = defaultdict(list)
-    with closing(sqlite3.connect(path)) as conn:
-        for row in (*conn.execute(CHECKPOINTS), *conn.execute(WRITES)):
-            spaces[row[:2]].append((*row[1:-1], serde.loads_typed(row[-2:])))
+    for row in stored:
+        spaces[row[:2]].append(row[2:])
     text = ""
     while spaces:
         first = min(

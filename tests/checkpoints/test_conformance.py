@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -12,21 +11,19 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
+from backends import BACKENDS, Backend, stores
 from graphs import Order, Point
 from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.checkpoint.conformance.capabilities import Capability
 from langgraph.checkpoint.conformance.initializer import RegisteredCheckpointer
 from langgraph.checkpoint.conformance.validate import validate
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver as OfficialAsyncSaver
 from thread_graphs import SHAPES, thread
 
-from checkpoints.sqlite import SqliteSaver
 from checkpoints.sqlite.aio import AsyncSqliteSaver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
 CAPABILITIES = (
     "put",
@@ -38,13 +35,13 @@ CAPABILITIES = (
     "copy_thread",
     "prune",
 )
-Opening = Any  # path -> asynchronous context manager of a saver
+SQLITE, POSTGRES = BACKENDS
 
 
 class Adapted(BaseCheckpointSaver[str]):
     """The synchronous saver with asynchronous methods that do nothing but call its own."""
 
-    def __init__(self, saver: SqliteSaver) -> None:
+    def __init__(self, saver: Any) -> None:
         super().__init__(serde=saver.serde)
         self.saver = saver
 
@@ -122,35 +119,54 @@ class CutsHistory(AsyncSqliteSaver):
 
 
 @asynccontextmanager
-async def open_sync(path: str) -> AsyncIterator[Any]:
-    with SqliteSaver.from_conn_string(path) as saver:
+async def adapted(backend: Backend, place: str, build: Any, kind: str) -> AsyncIterator[Any]:
+    with backend.open(place, build, kind=kind) as saver:
         yield Adapted(saver)
 
 
-def in_memory(open_saver: Opening) -> Opening:
-    return lambda _: open_saver(":memory:")
-
-
-OPENINGS: dict[str, Opening] = {
-    "async, in memory": in_memory(AsyncSqliteSaver.from_conn_string),
-    "async, file": AsyncSqliteSaver.from_conn_string,
-    "sync, in memory": in_memory(open_sync),
-    "sync, file": open_sync,
-    "official": OfficialAsyncSaver.from_conn_string,
-    **{kind.__name__: kind.from_conn_string for kind in (LeavesWrites, LosesTypes, CutsHistory)},
+MUTANTS = (LeavesWrites, LosesTypes, CutsHistory)
+# How to open a saver of each name at a place.
+OPENINGS: dict[str, Callable[[str], Any]] = {
+    **{
+        f"{backend.name}, async, {kind}": lambda place, of=backend, kind=kind: of.aopen(
+            place, of.ours.aio, kind
+        )
+        for backend in BACKENDS
+        for kind in backend.kinds
+    },
+    **{
+        f"{backend.name}, sync, {kind}": lambda place, of=backend, kind=kind: adapted(
+            of, place, of.ours.sync, kind
+        )
+        for backend in BACKENDS
+        for kind in backend.kinds
+    },
+    "sqlite, async, memory": lambda _: SQLITE.aopen(":memory:", SQLITE.ours.aio),
+    "sqlite, sync, memory": lambda _: adapted(SQLITE, ":memory:", SQLITE.ours.sync, "connection"),
+}
+OURS = tuple(OPENINGS)
+OPENINGS |= {
+    f"{backend.name}, official": lambda place, of=backend: of.aopen(place, of.official.aio)
+    for backend in BACKENDS
+}
+OPENINGS |= {
+    f"sqlite, {kind.__name__}": lambda place, kind=kind: SQLITE.aopen(place, kind) for kind in MUTANTS
 }
 Report = Any
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Report]:
-    """What the suite finds of a saver, run once; each capability gets a file of its own."""
+def report(request: pytest.FixtureRequest) -> Callable[[str], Report]:
+    """What the suite finds of a saver, run once; each capability gets a store of its own."""
 
     @cache
     def run(name: str) -> Report:
+        backend = SQLITE if name.startswith("sqlite") else POSTGRES
+
         async def savers() -> AsyncIterator[Any]:
-            async with OPENINGS[name](str(tmp_path_factory.mktemp("store") / "store")) as saver:
-                yield saver
+            with stores(backend, request) as new_store:
+                async with OPENINGS[name](new_store()) as saver:
+                    yield saver
 
         return asyncio.run(validate(RegisteredCheckpointer(name, savers)))
 
@@ -166,7 +182,7 @@ def check(report: Report, capability: str) -> None:
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
-@pytest.mark.parametrize("opening", ["async, in memory", "async, file", "sync, in memory", "sync, file"])
+@pytest.mark.parametrize("opening", OURS)
 def test_a_capability_is_detected_and_passes(opening: str, capability: str, report: Any) -> None:
     check(report(opening), capability)
 
@@ -175,11 +191,22 @@ def test_there_are_no_other_capabilities() -> None:
     assert set(CAPABILITIES) == {capability.value for capability in Capability}
 
 
-@pytest.mark.parametrize("capability", ["delete_for_runs", "copy_thread", "prune"])
-def test_a_capability_that_is_not_there_counts_as_full_but_not_here(capability: str, report: Any) -> None:
-    assert report("official").conformance_level() == "FULL"
+@pytest.mark.parametrize(
+    ("official", "capability"),
+    [
+        ("sqlite, official", "delete_for_runs"),
+        ("sqlite, official", "copy_thread"),
+        ("sqlite, official", "prune"),
+        ("postgres, official", "delete_for_runs"),
+        ("postgres, official", "copy_thread"),
+    ],
+)
+def test_a_capability_that_is_not_there_counts_as_full_but_not_here(
+    official: str, capability: str, report: Any
+) -> None:
+    assert report(official).conformance_level() == "FULL"
     with pytest.raises(AssertionError):
-        check(report("official"), capability)
+        check(report(official), capability)
 
 
 # What the suite does not notice. Each check is shown to fail with a saver that the suite passes.
@@ -189,38 +216,42 @@ def address(thread_id: str) -> Any:
     return {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
 
 
-async def check_that_deleting_leaves_no_rows(saver: AsyncSqliteSaver) -> None:
+async def check_that_deleting_leaves_no_rows(backend: Backend, place: str, saver: Any) -> None:
     deletions = {
         "thread": lambda: saver.adelete_thread("thread"),
         "pruned": lambda: saver.aprune(["pruned"], strategy="delete"),
         "run": lambda: saver.adelete_for_runs(["of run"]),
     }
     for thread_id in (*deletions, "kept"):
-        stored = await saver.aput(address(thread_id), empty_checkpoint(), {"run_id": f"of {thread_id}"}, {})
+        checkpoint = {**empty_checkpoint(), "channel_values": {"log": [1]}, "channel_versions": {"log": "1"}}
+        stored = await saver.aput(address(thread_id), checkpoint, {"run_id": f"of {thread_id}"}, {"log": "1"})
         await saver.aput_writes(stored, [("channel", "written")], "task")
     for delete in deletions.values():
         await delete()
-    for table in ("checkpoints", "writes"):
-        left = await (await saver.conn.execute(f"SELECT thread_id FROM {table}")).fetchall()
-        assert list(left) == [("kept",)]
+    for table in backend.tables:
+        assert backend.execute(place, f"SELECT thread_id FROM {table}") == [("kept",)]
 
 
-async def check_that_types_come_back(saver: AsyncSqliteSaver) -> None:
+async def check_that_types_come_back(backend: Backend, place: str, saver: Any) -> None:
     values = {
         "order": Order(id="98-1143", paid=Decimal("240.00")),
         "points": [Point(1, 2), {"of": [Decimal("0.1"), UUID(int=7)]}],
         "at": datetime(2026, 1, 2, tzinfo=UTC),
         "seen": {1, 2},
     }
-    stored = await saver.aput(address("1"), {**empty_checkpoint(), "channel_values": values}, {}, {})
+    versions = dict.fromkeys(values, "1")
+    checkpoint = {**empty_checkpoint(), "channel_values": values, "channel_versions": versions}
+    stored = await saver.aput(address("1"), checkpoint, {}, versions)
     await saver.aput_writes(stored, list(values.items()), "task")
     found = await saver.aget_tuple(stored)
     assert found is not None
-    assert repr(found.checkpoint["channel_values"]) == repr(values)
+    assert {name: repr(found.checkpoint["channel_values"][name]) for name in values} == {
+        name: repr(value) for name, value in values.items()
+    }
     assert repr([write[1:] for write in found.pending_writes or ()]) == repr(list(values.items()))
 
 
-async def check_that_pruning_keeps_delta_channels(saver: AsyncSqliteSaver) -> None:
+async def check_that_pruning_keeps_delta_channels(backend: Backend, place: str, saver: Any) -> None:
     graph: Any = SHAPES["delta 100"].build(saver)
     await graph.ainvoke({"n": 0, "log": ["began"]}, thread("1"))
     before = (await graph.aget_state(thread("1"))).values
@@ -236,30 +267,32 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize("mutant", CHECKS)
-async def test_what_the_suite_does_not_notice(mutant: Any, tmp_path: Path) -> None:
-    async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "store")) as saver:
-        await CHECKS[mutant](saver)
+@pytest.mark.parametrize("mutant", MUTANTS)
+async def test_what_the_suite_does_not_notice(mutant: Any, backend: Backend, new_store: Any) -> None:
+    place = new_store()
+    async with backend.aopen(place, backend.ours.aio) as saver:
+        await CHECKS[mutant](backend, place, saver)
 
 
-@pytest.mark.parametrize("mutant", CHECKS)
-async def test_each_of_these_checks_fails_with_a_saver_that_is_so(mutant: Any, tmp_path: Path) -> None:
-    async with mutant.from_conn_string(str(tmp_path / "store")) as saver:
+@pytest.mark.parametrize("mutant", MUTANTS)
+async def test_the_synchronous_saver_does_it_too(mutant: Any, backend: Backend, new_store: Any) -> None:
+    place = new_store()
+    with backend.open(place, backend.ours.sync) as saver:
+        await CHECKS[mutant](backend, place, Adapted(saver))
+
+
+@pytest.mark.parametrize("backend", [SQLITE], indirect=True)
+@pytest.mark.parametrize("mutant", MUTANTS)
+async def test_each_of_these_checks_fails_with_a_saver_that_is_so(
+    mutant: Any, backend: Backend, new_store: Any
+) -> None:
+    place = new_store()
+    async with backend.aopen(place, mutant) as saver:
         with pytest.raises(AssertionError):
-            await CHECKS[mutant](saver)
+            await CHECKS[mutant](backend, place, saver)
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
-@pytest.mark.parametrize("mutant", CHECKS)
+@pytest.mark.parametrize("mutant", MUTANTS)
 def test_the_suite_passes_such_a_saver(mutant: Any, capability: str, report: Any) -> None:
-    check(report(mutant.__name__), capability)
-
-
-def test_the_synchronous_saver_does_what_the_suite_does_not_notice(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "store")) as conn:
-        saver = SqliteSaver(conn)
-        stored = saver.put(address("1"), empty_checkpoint(), {"run_id": "r"}, {})
-        saver.put_writes(stored, [("channel", Point(1, 2))], "task")
-        assert saver.get_tuple(stored).pending_writes == [("task", "channel", Point(1, 2))]  # type: ignore[union-attr]
-        saver.delete_for_runs(["r"])
-        assert conn.execute("SELECT count(*) FROM writes").fetchone() == (0,)
+    check(report(f"sqlite, {mutant.__name__}"), capability)
