@@ -62,8 +62,9 @@ def explore(options: Namespace) -> int:
     settings.EXPLORER_TOKEN = options.token or settings.EXPLORER_TOKEN
     installation.adopt(new_token=options.new_token)
     binding = server.bind(options.host, options.port, settings.EXPLORER_TOKEN)
+    server.configure(binding, options.stores)
     print(f"Checkpoint Explorer is at {binding.url}\nStop it with Ctrl-C.", flush=True)
-    server.serve(binding, options.stores, browser=not options.no_browser)
+    server.serve(binding, browser=not options.no_browser)
     return 0
 
 

@@ -56,13 +56,17 @@ def bind(host: str, port: int, token: str | None = None) -> Binding:
     return Binding(listening, host, token or secrets.token_urlsafe(24))
 
 
-def serve(binding: Binding, stores: Sequence[str], *, browser: bool) -> None:
-    """Serve the stores until the process is interrupted."""
+def configure(binding: Binding, stores: Sequence[str]) -> None:
+    """Make this process the server of these stores."""
     # Set here and not in the environment, where child processes and other tools would see the token.
     settings.EXPLORER_STORES = tuple(stores)
     settings.EXPLORER_TOKEN = binding.token
     settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, binding.host]
     setproctitle(f"checkpoint-explorer: {', '.join(registered())}")
+
+
+def serve(binding: Binding, *, browser: bool) -> None:
+    """Serve until the process is interrupted."""
     if browser and _has_display():
         webbrowser.open(binding.url)  # the socket listens already: the browser waits for the answer
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a kill cleans up as Ctrl-C does

@@ -173,6 +173,11 @@ def test_the_token_can_be_chosen(serve: Callable[..., Served], demo_store: Path)
     assert serve(demo_store, "--token", "a b&c").url.endswith("/?token=a+b%26c")
 
 
+def test_the_token_can_come_from_the_environment(serve: Callable[..., Served], demo_store: Path) -> None:
+    command = ("env", "EXPLORER_TOKEN=long and random", sys.executable, "-m", "explorer")
+    assert serve(demo_store, command=command).url.endswith("/?token=long+and+random")
+
+
 def test_each_run_has_a_token_of_its_own(serve: Callable[..., Served], demo_store: Path) -> None:
     first, second = serve(demo_store), serve(demo_store)
     assert first.url.partition("token=")[2] != second.url.partition("token=")[2]

@@ -90,6 +90,16 @@ async def test_the_token_becomes_a_cookie_and_a_clean_address(visitor: AsyncClie
     assert TOKEN not in cookie.value
 
 
+@pytest.mark.parametrize(
+    ("host", "name"), [("localhost:9000", "explorer_9000"), ("[::1]:9001", "explorer_9001")]
+)
+def test_the_cookie_is_named_after_the_port_that_the_browser_sees(
+    served: Served, host: str, name: str
+) -> None:
+    answer = served.get(f"/?{urlsplit(served.url).query}", host=host)
+    assert str(answer.headers["Set-Cookie"]).startswith(f"{name}=")
+
+
 def test_the_token_redirects_to_this_site_only(served: Served) -> None:
     answer = served.get(f"//evil.example/?{urlsplit(served.url).query}")
     assert (answer.status, answer.headers["Location"]) == (302, "/%2Fevil.example/")
