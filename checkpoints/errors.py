@@ -86,7 +86,33 @@ class NoRoomForCopy(StoreError):
 class UnsupportedLocation(StoreError):
     """A URL of a kind that no store opens."""
 
-    advice = "Give the path of a SQLite file."
+    advice = "Give the path of a SQLite file or a postgresql:// URL."
+
+
+class DriverMissing(UnsupportedLocation):
+    """PostgreSQL cannot be read without psycopg."""
+
+    advice = "Install langgraph-checkpoint-explorer[postgres]."
+
+
+class StoreUnreachable(StoreError):
+    """No database server answers at this address."""
+
+    advice = "Check the host and the port, and that the server runs."
+
+
+class AccessRefused(StoreError):
+    """The server answers, but does not let this user in, or not read these tables."""
+
+    advice = "Check the user, the password and what the role may read."
+
+
+class ConnectionLost(StoreBusy):
+    """The connection to the server ended in the middle of a read."""
+
+
+class ServerFull(StoreBusy):
+    """No connection is left, on the server or here."""
 
 
 class NotFound(StoreError):

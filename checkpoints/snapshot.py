@@ -110,6 +110,28 @@ class PendingWrite:
 
 
 def _content(row: CheckpointRow, serde: InertSerializer) -> tuple[Mapping[str, Any], str | None]:
+    if row.channels is None:
+        return _blob_content(row, serde)
+    document, problem = _document(row, serde)
+    if problem:
+        return NOTHING, problem
+    # A row of its own wins: the snapshot of a DeltaChannel leaves a `true` in the document.
+    beside = {channel.name: channel.value(serde) for channel in row.channels}
+    return {**document, "channel_values": {**_mapping(document.get("channel_values")), **beside}}, None
+
+
+def _document(row: CheckpointRow, serde: InertSerializer) -> tuple[Mapping[str, Any], str | None]:
+    if row.skipped or row.blob is None:
+        return NOTHING, f"This checkpoint is too large to decode here ({row.size:,} bytes)."
+    match serde.loads_typed(("json", row.blob)):
+        case dict() as document:
+            return document, None
+        case Rotten(reason=reason):
+            return NOTHING, f"This row cannot be decoded: {reason}."
+    return NOTHING, "The row decodes, but not to a checkpoint."
+
+
+def _blob_content(row: CheckpointRow, serde: InertSerializer) -> tuple[Mapping[str, Any], str | None]:
     if row.skipped:
         return NOTHING, f"This state is too large to decode here ({row.size:,} bytes)."
     if row.blob is None or row.type is None:

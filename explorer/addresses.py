@@ -8,7 +8,7 @@ from explorer import tilde
 from explorer.forms import DEFAULT_DENSITY
 
 
-def threads(store: str, *, q: str = "", before: int | None = None) -> str:
+def threads(store: str, *, q: str = "", before: str | None = None) -> str:
     return f"/s/{store}/threads/" + _query(q=q, before=before)
 
 

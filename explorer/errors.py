@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from checkpoints.errors import NotFound, ReadTimeout, StoreBusy, StoreError, StoreMissing
+from checkpoints.errors import NotFound, ReadTimeout, StoreBusy, StoreError, StoreMissing, StoreUnreachable
 from explorer.rendering import screen
 from explorer.stores import registered
 
@@ -43,10 +43,10 @@ def _status(error: StoreError) -> int:
     match error:
         case NotFound() | StoreMissing():
             return 404
-        case StoreBusy() | ReadTimeout():
+        case StoreBusy() | ReadTimeout() | StoreUnreachable():
             return 503
         case _:
-            return 422  # there is a file, and it is not one that can be shown
+            return 422  # there is a store, and it is not one that can be shown
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -34,7 +34,7 @@ class Parameters(forms.Form):
 
 class ThreadsParameters(Parameters):
     q = Text()
-    before = forms.IntegerField(required=False)
+    before = Text()
 
 
 class TimelineParameters(Parameters):

@@ -7,48 +7,38 @@ between the pages of a store at rest pays for each once. A store that is being w
 from __future__ import annotations
 
 import os
-import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from checkpoints.stores.sqlite.opening import Fingerprint
+from checkpoints.stores import read_since
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
-    from checkpoints.stores import Location
+    from checkpoints.stores import Location, Store
 
 T = TypeVar("T")
 PAGES = 64
-# A file's time moves in ticks of some milliseconds: what was read within one may miss its last write.
-SETTLED_NS = 1_000_000_000
 
-_pages: OrderedDict[Hashable, tuple[Fingerprint, Any]] = OrderedDict()
+_NEVER: tuple[Hashable, Any] = (None, None)
+_pages: OrderedDict[Hashable, tuple[Hashable, Any]] = OrderedDict()
 
 
-async def recall(location: Location, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
-    """Return what `make` made of this store for this key, made again if its files have changed since."""
+async def recall(location: Location, key: Hashable, question: Callable[[Store], Awaitable[T]]) -> T:
+    """Return the store's answer for this key, asked again if anybody has written to it since."""
     key = (location, hash(os.environ.get("LANGGRAPH_AES_KEY")), key)
-    before = Fingerprint.of(location.path)
-    known = _pages.get(key)
-    if known and known[0] == before:
-        _pages.move_to_end(key)
-        return known[1]  # type: ignore[no-any-return]
-    made = await make()
-    if _settled(before) and Fingerprint.of(location.path) == before:
-        _pages[key] = (before, made)
-    else:
+    known = _pages.get(key, _NEVER)
+    mark, answer = await read_since(location, known[0], question) or known
+    if mark is None:
         _pages.pop(key, None)
+    else:
+        _pages[key] = mark, answer
+        _pages.move_to_end(key)
     while len(_pages) > PAGES:
         _pages.popitem(last=False)
-    return made
+    return answer
 
 
 def forget() -> None:
     """Forget every page."""
     _pages.clear()
-
-
-def _settled(found: Fingerprint) -> bool:
-    times = [stamp[2] for stamp in (found.database, found.wal, found.journal) if stamp]
-    return bool(times) and time.time_ns() - max(times) > SETTLED_NS

@@ -42,6 +42,7 @@ def _by_slug(texts: tuple[str, ...]) -> dict[str, Location]:
 
 
 def _free_slug(location: Location, taken: dict[str, Location]) -> str:
-    slug = slugify(PurePath(location.name).stem) or "store"
+    name = location.name if location.kind == "postgres" else PurePath(location.name).stem
+    slug = slugify(name) or "store"
     numbered = (f"{slug}-{number}" for number in count(2))
     return slug if slug not in taken else next(name for name in numbered if name not in taken)

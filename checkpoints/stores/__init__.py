@@ -1,10 +1,13 @@
-"""Stores: a database of checkpoints, opened for one question and read without a trace."""
+"""Stores: databases of checkpoints, opened for one question and read without a trace."""
 
 from __future__ import annotations
 
 from checkpoints.stores.location import Location
+from checkpoints.stores.reading import check, close, read, read_since
 from checkpoints.stores.records import (
+    ChannelRow,
     CheckpointRow,
+    Hint,
     NamespaceRow,
     Overview,
     Search,
@@ -13,11 +16,13 @@ from checkpoints.stores.records import (
     TimelinePage,
     WriteRow,
 )
-from checkpoints.stores.sqlite.store import SqliteStore, check, read
+from checkpoints.stores.sqlite.store import SqliteStore
 from checkpoints.stores.store import Store
 
 __all__ = [
+    "ChannelRow",
     "CheckpointRow",
+    "Hint",
     "Location",
     "NamespaceRow",
     "Overview",
@@ -29,5 +34,7 @@ __all__ = [
     "TimelinePage",
     "WriteRow",
     "check",
+    "close",
     "read",
+    "read_since",
 ]

@@ -3,6 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from checkpoints.inert import Rotten
+
+if TYPE_CHECKING:
+    from checkpoints.inert import InertSerializer
+
+
+@dataclass(frozen=True)
+class ChannelRow:
+    """A channel's value in a row of its own, shared by all checkpoints that have this version of it.
+
+    `blob` is None where it is NULL and where it was skipped for its size in bytes.
+    """
+
+    name: str
+    type: str
+    blob: bytes | None
+    size: int
+    skipped: bool = False
+
+    def value(self, serde: InertSerializer) -> Any:
+        """Decode it, once for all checkpoints of a page. Never raises for what is stored."""
+        if "_value" not in self.__dict__:
+            self.__dict__["_value"] = self._decoded(serde)
+        return self.__dict__["_value"]
+
+    def _decoded(self, serde: InertSerializer) -> Any:
+        if self.skipped:
+            return Rotten(self.type, None, f"it is too large to decode here ({self.size:,} bytes)")
+        return serde.loads_typed((self.type, self.blob))
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +43,9 @@ class CheckpointRow:
     `blob` is None where the row holds NULL and where the read's byte budget left it out (`skipped`).
     `metadata` is bytes or text, as stored; None where it is NULL and where it was too large
     (`metadata_skipped`). `size` is the blob's length in bytes.
+
+    In PostgreSQL `blob` is the JSON document, with the small values in it, `channels` are the other values
+    and `size` is that of all together. In SQLite, where the blob holds everything, `channels` is None.
     """
 
     thread_id: str
@@ -24,6 +58,18 @@ class CheckpointRow:
     size: int
     skipped: bool = False
     metadata_skipped: bool = False
+    channels: tuple[ChannelRow, ...] | None = None
+
+    @property
+    def encrypted(self) -> bool | None:
+        """Whether the content is encrypted, as far as it can be; None where nothing of it can."""
+        kinds = [self.type or ""] if self.channels is None else [each.type for each in self.channels]
+        return all("+" in kind for kind in kinds) if kinds else None
+
+    @property
+    def weight(self) -> int:
+        """The bytes that were read and are to be decoded."""
+        return len(self.blob or b"") + sum(len(channel.blob or b"") for channel in self.channels or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +91,7 @@ class WriteRow:
 class ThreadRow:
     """A thread as the list of threads shows it.
 
-    `activity` orders threads by their last written row, greatest last, and is the key of paging. `head`
+    `activity` is the key of paging: passed as `before` it continues the list after this thread. `head`
     is the greatest checkpoint id of the root namespace (of the greatest namespace where there is no root);
     None when the thread has only orphaned writes. `first` is the oldest checkpoint of the same namespace.
     With `at_least` the thread has more checkpoints or namespaces than were counted.
@@ -54,7 +100,7 @@ class ThreadRow:
     thread_id: str
     checkpoints: int
     namespaces: int
-    activity: int
+    activity: str
     head: CheckpointRow | None
     first: CheckpointRow | None
     head_writes: tuple[WriteRow, ...] = ()
@@ -66,12 +112,21 @@ class ThreadPage:
     """A page of threads, most recently written first.
 
     `before` continues the list (pass it as `before`), None at its end. `bound` is a sentence about a bound
-    that the read hit, so that the page can say so.
+    that the read hit, so that the page can say so. `hint` is how the store's owner could make it faster.
     """
 
     threads: tuple[ThreadRow, ...]
-    before: int | None = None
+    before: str | None = None
     bound: str | None = None
+    hint: Hint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What would make reading faster, and the statement that does it. Nobody but the reader runs it."""
+
+    sentence: str
+    command: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +162,21 @@ class TimelinePage:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What a store is, in numbers. `threads` is exact, or a lower bound with `threads_at_least`."""
+    """What a store is, in numbers. `threads` is exact, or a lower bound with `threads_at_least`.
+
+    `journal_mode` and `log_bytes` are of SQLite; `server` is the version of a PostgreSQL server, which may be
+    a `standby`.
+    """
 
     name: str
     location: str
     bytes: int
-    journal_mode: str
     threads: int
     threads_at_least: bool = False
+    journal_mode: str = ""
+    log_bytes: int = 0
+    server: str = ""
+    standby: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,6 +202,8 @@ def _screen(
 
 
 def _sizes(row: CheckpointRow) -> Mapping[str, int]:
+    if row.channels is not None:
+        return {channel.name: channel.size for channel in row.channels}
     spans = channel_spans(row.blob) if row.blob and row.type == "msgpack" else None
     return {name: len(raw) for name, raw in spans.items()} if spans else {}
 

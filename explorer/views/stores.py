@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from checkpoints.errors import StoreError
-from checkpoints.stores import Location, read
+from checkpoints.stores import read
 from checkpoints.stores.location import shown
-from checkpoints.stores.sqlite.opening import Fingerprint
 from explorer import addresses
 from explorer.rendering import screen
 from explorer.stores import registered
 from explorer.wording import count, size
+
+if TYPE_CHECKING:
+    from checkpoints.stores import Location, Overview
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ async def stores(request: HttpRequest) -> HttpResponse:
     located = registered()
     if len(located) == 1:
         return HttpResponseRedirect(addresses.threads(next(iter(located))))
-    lines = [await _line(slug, location) for slug, location in located.items()]
+    lines = await asyncio.gather(*(_line(slug, location) for slug, location in located.items()))
     return screen(request, "stores/page.html", "stores/_list.html", {"stores": lines})
 
 
@@ -57,13 +61,14 @@ async def _line(slug: str, location: Location) -> StoreLine:
         href=addresses.threads(slug),
         threads=("more than " if found.threads_at_least else "") + count(found.threads, "thread"),
         size=size(found.bytes),
-        state=_state(location, found.journal_mode),
+        state=_state(found),
     )
 
 
-def _state(location: Location, journal_mode: str) -> str:
-    """Say whether an agent has it open, as far as the files beside it tell."""
-    logged = Fingerprint.of(location.path).wal_bytes
-    if logged:
-        return f"in use, {size(logged)} in the log"
-    return "write-ahead log, at rest" if journal_mode == "wal" else "rollback journal"
+def _state(found: Overview) -> str:
+    """Say what server it is on; of a file whether an agent has it open, as far as those beside it tell."""
+    if found.server:
+        return f"PostgreSQL {found.server}{', read-only standby' if found.standby else ''}"
+    if found.log_bytes:
+        return f"in use, {size(found.log_bytes)} in the log"
+    return "write-ahead log, at rest" if found.journal_mode == "wal" else "rollback journal"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from checkpoints.preview import preview
 from checkpoints.snapshot import PendingWrite, Snapshot
 from checkpoints.status import Status, status
-from checkpoints.stores import read
 from checkpoints.tasks import next_nodes, pending_sends, tasks
 from explorer import addresses, search
 from explorer.forms import ThreadsParameters
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from checkpoints.inert import InertSerializer
-    from checkpoints.stores import Store
+    from checkpoints.stores import Hint, Store
     from checkpoints.stores.records import CheckpointRow, ThreadRow
 
 
@@ -49,13 +48,14 @@ class ThreadsScreen:
     older: str
     newest: str
     bound: str | None
+    hint: Hint | None
 
 
 async def threads(request: HttpRequest, store: str) -> HttpResponse:
     asked = ThreadsParameters.read(request.GET)
     location = located(store)
     key = ("threads", store, asked["q"], asked["before"])
-    shown = await recall(location, key, lambda: read(location, lambda opened: _screen(opened, store, asked)))
+    shown = await recall(location, key, lambda opened: _screen(opened, store, asked))
     context = {"screen": shown, "rows": _rows(shown.lines), "store": store}
     return screen(request, "threads/page.html", "threads/_list.html", context)
 
@@ -67,15 +67,16 @@ def _rows(lines: Iterable[ThreadLine]) -> SafeString:
 
 async def _screen(opened: Store, store: str, asked: dict[str, Any]) -> ThreadsScreen:
     q = asked["q"] or ""
-    page = await opened.threads(before=asked["before"], search=search.parse(q))
-    weight = sum(row.head.size for row in page.threads if row.head and not row.head.skipped)
+    page = await opened.threads(before=asked["before"] or None, search=search.parse(q))
+    weight = sum(row.head.weight for row in page.threads if row.head)
     return ThreadsScreen(
         q=q,
         searching=_searching(q),
         lines=await offload(weight, _lines, store, page.threads, opened.serde),
         older="" if page.before is None else addresses.threads(store, q=q, before=page.before),
-        newest=addresses.threads(store, q=q) if asked["before"] is not None else "",
+        newest=addresses.threads(store, q=q) if asked["before"] else "",
         bound=page.bound,
+        hint=page.hint,
     )
 
 

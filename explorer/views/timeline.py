@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.steps import steps
-from checkpoints.stores import read
 from explorer import addresses
 from explorer.bounds import NAMESPACES
 from explorer.forms import DEFAULT_DENSITY, DENSITIES, TimelineParameters
@@ -52,9 +51,7 @@ async def timeline(request: HttpRequest, store: str, thread: str) -> HttpRespons
     asked = TimelineParameters.read(request.GET)
     location = located(store)
     key = ("timeline", store, thread, *asked.values())
-    shown = await recall(
-        location, key, lambda: read(location, lambda opened: load(opened, store, thread, asked))
-    )
+    shown = await recall(location, key, lambda opened: load(opened, store, thread, asked))
     context = {
         "screen": shown,
         "rows": rows(shown.steps, datetime.now(UTC)),
@@ -74,7 +71,7 @@ async def load(
         thread, ns, before=asked.get("before") or None, around=selected or None, limit=STEPS_SHOWN + 1
     )
     density = asked.get("density") or DEFAULT_DENSITY
-    weight = sum(len(row.blob or b"") for row in page.checkpoints)
+    weight = sum(row.weight for row in page.checkpoints)
     return await offload(
         weight, _screen, store, thread, ns, density, namespaces, page, opened.serde, selected
     )

@@ -98,12 +98,6 @@ async def test_a_locked_store_is_busy(store: Path) -> None:
             await ids(store)
 
 
-@pytest.mark.parametrize("url", ["postgresql://localhost/db", "https://example.org/x.sqlite"])
-def test_a_url_is_no_location_yet(url: str) -> None:
-    with pytest.raises(errors.UnsupportedLocation):
-        Location.parse(url)
-
-
 def test_a_location_keeps_what_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     location = Location.parse("folder/x.sqlite")

@@ -10,6 +10,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from stores_data import ask, checkpoint_id, config, counter, execute, write, write_asking
 
 from checkpoints import errors
+from checkpoints.stores.budget import Budget
 from checkpoints.stores.sqlite import timeline
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ async def test_a_page_stops_reading_blobs_when_its_budget_is_spent(
     path = tmp_path / "x.sqlite"
     write_long(path, calls=2)
     execute(path, "UPDATE checkpoints SET checkpoint = zeroblob(1000)")
-    monkeypatch.setattr(timeline, "CHECKPOINT_BUDGET", timeline.Budget(1000, 2500))
+    monkeypatch.setattr(timeline, "PAGE", Budget(1000, 2500))
     page = await ask(path, lambda store: store.timeline("long", ""))
     assert [row.skipped for row in page.checkpoints] == [False, False, True, True, True, True]
 

@@ -11,7 +11,7 @@ import graphs
 import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from checkpoints.stores import Location
+from checkpoints.stores import Location, Store
 from explorer.recall import PAGES, forget, recall
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Reader:
 
     asked = 0
 
-    async def __call__(self) -> int:
+    async def __call__(self, opened: Store) -> int:
         self.asked += 1
         return self.asked
 

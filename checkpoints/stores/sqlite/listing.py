@@ -14,6 +14,7 @@ alone, so each thread is on one page, whichever way that was found.
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from operator import attrgetter
@@ -32,6 +33,7 @@ STEPS_BEFORE_FEW = 3  # chunks walked before it is worth asking whether there ar
 FEW = 500  # thread ids, 1 ms to skip through
 SCAN = 5_000  # thread ids by chunk
 SCAN_SECONDS = 2.0
+_KEY = re.compile(r"-?\d{1,19}", re.ASCII)
 
 _WALK = """
 SELECT max(rowid), CAST(thread_id AS TEXT), min(rowid), count(*)
@@ -124,6 +126,11 @@ def last_rows(schema: Schema) -> Operation[int]:
             [(rowid,)] = yield Statement(f"SELECT ifnull(max(rowid), 0) FROM {table}")  # noqa: S608
             total += rowid
     return total
+
+
+def key_place(key: str | None) -> int | None:
+    """Return the place of a key of paging, None for the first page and for what is no key."""
+    return int(key) if key and _KEY.fullmatch(key) else None
 
 
 def row_before(key: int | None) -> int:

@@ -6,6 +6,7 @@ import os
 import stat
 import struct
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +42,12 @@ class Fingerprint:
     @property
     def wal_bytes(self) -> int:
         return self.wal[-1] if self.wal else 0
+
+    @property
+    def age_ns(self) -> int:
+        """How long ago the last of the files changed; 0 where there is none."""
+        times = [stamp[2] for stamp in (self.database, self.wal, self.journal) if stamp]
+        return time.time_ns() - max(times) if times else 0
 
 
 @dataclass(frozen=True, slots=True)

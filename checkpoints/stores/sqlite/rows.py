@@ -7,22 +7,18 @@ statement can be told what the ones before it have left of the budget.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from checkpoints.statements import Operation, Statement
+from checkpoints.stores.budget import METADATA_BYTES, MOST_WRITES, NAME_CHARACTERS
 from checkpoints.stores.records import CheckpointRow, WriteRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from checkpoints.stores.budget import Budget
     from checkpoints.stores.sqlite.schema import Schema
-
-KIB, MIB = 1024, 1024 * 1024
-METADATA_BYTES = MIB
-MOST_WRITES = 20_000
-NAME_CHARACTERS = 2_000
 
 
 def _name(column: str) -> str:
@@ -100,14 +96,6 @@ class StoredId(NamedTuple):
 
 Key: TypeAlias = tuple[str, str, StoredId]
 """Thread id, namespace and checkpoint id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How many bytes of content one row, and all rows together, may bring."""
-
-    row: int
-    page: int
 
 
 def checkpoint_rows(

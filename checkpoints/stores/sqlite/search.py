@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.statements import Operation, Row, Statement
+from checkpoints.stores.budget import METADATA_BYTES
 from checkpoints.stores.sqlite.listing import Entry, Listing, row_before
-from checkpoints.stores.sqlite.rows import METADATA_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -29,7 +29,7 @@ from checkpoints.stores.sqlite.listing import count_threads, last_rows
 from checkpoints.stores.sqlite.opening import Fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Hashable
 
     from checkpoints.statements import Operation
     from checkpoints.stores.location import Location
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 ATTEMPTS = 5
 COUNT_SECONDS = 0.25
+SETTLED_NS = 1_000_000_000
 
 
 class SqliteStore:
@@ -57,17 +58,19 @@ class SqliteStore:
 
     async def overview(self) -> Overview:
         count, more = await self._run(count_threads(self._schema, COUNT_SECONDS))
+        files = Fingerprint.of(self._opening.path)
         return Overview(
             name=self.location.name,
             location=shown(self.location.text),
-            bytes=Fingerprint.of(self._opening.path).bytes,
-            journal_mode=self._opening.journal_mode,
+            bytes=files.bytes,
             threads=count,
             threads_at_least=more,
+            journal_mode=self._opening.journal_mode,
+            log_bytes=files.wal_bytes,
         )
 
     async def threads(
-        self, *, before: int | None = None, limit: int = 50, search: Search | None = None
+        self, *, before: str | None = None, limit: int = 50, search: Search | None = None
     ) -> ThreadPage:
         return await self._run(threads.page(self._schema, search, before, limit))
 
@@ -91,8 +94,8 @@ class SqliteStore:
     async def writes(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[WriteRow, ...]:
         return await self._run(timeline.writes_of(self._schema, thread_id, ns, checkpoint_id))
 
-    async def change_probe(self) -> int:
-        return await self._run(last_rows(self._schema))
+    async def change_probe(self) -> str:
+        return str(await self._run(last_rows(self._schema)))
 
     async def _run(self, operation: Operation[T]) -> T:
         return await arun(self.conn, operation)
@@ -123,6 +126,22 @@ async def read(
                 if not entrance.moved():
                     return answer
     raise StoreBusy(f"{location.name} is written too often to be read without locks.")
+
+
+async def read_since(
+    location: Location, mark: Hashable, question: Callable[[SqliteStore], Awaitable[T]]
+) -> tuple[Hashable, T] | None:
+    """Ask the question unless the files are as they were at the mark; return the next mark with the answer.
+
+    The mark is None where the files changed a moment ago: their times move in ticks of some milliseconds,
+    so what was read within one may miss its last write.
+    """
+    before = Fingerprint.of(location.path)
+    if mark == before:
+        return None
+    answer = await read(location, question)
+    rests = before.age_ns > SETTLED_NS and Fingerprint.of(location.path) == before
+    return before if rests else None, answer
 
 
 def check(location: Location) -> None:

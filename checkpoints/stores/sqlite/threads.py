@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING
 
 from checkpoints.errors import ThreadNotFound
 from checkpoints.statements import Operation, Statement
+from checkpoints.stores.budget import (
+    LEAST_COUNTED,
+    LISTED,
+    LISTED_WRITES,
+    MOST_COUNTED,
+    MOST_COUNTED_IN_ALL,
+    MOST_NAMESPACES,
+    NAMESPACES_COUNTED,
+)
 from checkpoints.stores.records import NamespaceRow, Search, ThreadPage, ThreadRow
-from checkpoints.stores.sqlite.listing import Entry, Listing, listing
+from checkpoints.stores.sqlite.listing import Entry, Listing, key_place, listing
 from checkpoints.stores.sqlite.rows import (
     FIRST,
     HEAD,
-    KIB,
-    MIB,
-    Budget,
     StoredId,
     checkpoint_rows,
     write_rows,
@@ -26,12 +32,6 @@ if TYPE_CHECKING:
 
     from checkpoints.stores.sqlite.schema import Schema
 
-CHECKPOINT_BUDGET = Budget(256 * KIB, 8 * MIB)
-WRITE_BUDGET = Budget(4 * KIB, MIB)  # what failed or asked, not what it said
-MOST_NAMESPACES = 10_000
-NAMESPACES_COUNTED = 1_000  # for a row of the list
-MOST_COUNTED = 10_000  # checkpoints of a thread or of a namespace
-MOST_COUNTED_IN_ALL, LEAST_COUNTED = 100_000, 100  # checkpoints of all namespaces of a thread, and of each
 ANY = StoredId("")
 
 # All of it seeks, or stops at a bound: a thread of a million rows costs what one of ten thousand does.
@@ -72,16 +72,18 @@ class Extent:
     at_least: bool
 
 
-def page(schema: Schema, search: Search | None, before: int | None, limit: int) -> Operation[ThreadPage]:
+def page(schema: Schema, search: Search | None, before: str | None, limit: int) -> Operation[ThreadPage]:
     """Read a page of threads, those of a search if there is one."""
     found: Listing
+    place = key_place(before)
     if search and search.metadata:
-        found = yield from metadata_listing(schema, search, before, limit)
+        found = yield from metadata_listing(schema, search, place, limit)
     else:
         needle = (search and search.thread_id) or ""
-        found = yield from listing(schema, needle, before, limit)
+        found = yield from listing(schema, needle, place, limit)
     threads = yield from _threads(schema, found.entries)
-    return ThreadPage(threads, found.before, found.bound)
+    before = None if found.before is None else str(found.before)
+    return ThreadPage(threads, before, found.bound)
 
 
 def namespaces(schema: Schema, thread_id: str) -> Operation[tuple[NamespaceRow, ...]]:
@@ -106,9 +108,9 @@ def _threads(schema: Schema, entries: Sequence[Entry]) -> Operation[tuple[Thread
     for entry in entries:
         extents[entry] = yield from _extent(entry.thread_id)
     ends = [(entry.thread_id, at.ns, ANY) for entry, at in extents.items() if at.ns is not None]
-    heads = yield from checkpoint_rows(ends, CHECKPOINT_BUDGET, HEAD)
-    firsts = yield from checkpoint_rows(ends, CHECKPOINT_BUDGET, FIRST)
-    writes = yield from write_rows(heads, WRITE_BUDGET, schema)
+    heads = yield from checkpoint_rows(ends, LISTED, HEAD)
+    firsts = yield from checkpoint_rows(ends, LISTED, FIRST)
+    writes = yield from write_rows(heads, LISTED_WRITES, schema)
     head_of = {key[0]: key for key in heads}
     first_of = {row.thread_id: row for row in firsts.values()}
     return tuple(
@@ -116,7 +118,7 @@ def _threads(schema: Schema, entries: Sequence[Entry]) -> Operation[tuple[Thread
             thread_id=entry.thread_id,
             checkpoints=extent.checkpoints,
             namespaces=extent.namespaces,
-            activity=entry.activity,
+            activity=str(entry.activity),
             head=heads[head_of[entry.thread_id]] if entry.thread_id in head_of else None,
             first=first_of.get(entry.thread_id),
             head_writes=writes.get(head_of[entry.thread_id], ()) if entry.thread_id in head_of else (),

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 
 from checkpoints.errors import CheckpointNotFound
 from checkpoints.statements import Operation, Statement
+from checkpoints.stores.budget import MOST_CHILDREN, MOST_WRITES, NEWER_AROUND, PAGE, PAGE_WRITES, WHOLE
 from checkpoints.stores.records import CheckpointRow, TimelinePage, WriteRow
 from checkpoints.stores.sqlite.rows import (
     ID,
-    KIB,
-    MIB,
-    MOST_WRITES,
     STORED_ID,
-    Budget,
     Key,
     StoredId,
     checkpoint_rows,
@@ -26,17 +23,12 @@ if TYPE_CHECKING:
 
     from checkpoints.stores.sqlite.schema import Schema
 
-CHECKPOINT_BUDGET = Budget(MIB, 16 * MIB)
-WRITE_BUDGET = Budget(64 * KIB, 16 * MIB)
-WHOLE = Budget(64 * MIB, 64 * MIB)
-NEWER_AROUND = 5
-MOST_CHILDREN = 2_000  # rows looked at, each on a page of its own
 
 _FIRST_PAGE = """
 SELECT {stored_id} FROM checkpoints
 WHERE thread_id = ?1 AND checkpoint_ns = ?2 ORDER BY checkpoint_id DESC LIMIT ?3
 """.replace("{stored_id}", STORED_ID)
-_PAGE = """
+_NEXT_PAGE = """
 SELECT {stored_id} FROM checkpoints
 WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id < {id} ORDER BY checkpoint_id DESC LIMIT ?5
 """.replace("{stored_id}", STORED_ID).replace("{id}", ID)
@@ -66,9 +58,9 @@ def page(
         before = yield from _newer_key(place, StoredId(around), NEWER_AROUND)
     ids = yield from _ids(place, before, limit + 1)
     shown = ids[:limit]
-    checkpoints = yield from checkpoint_rows([(*place, id) for id in shown], CHECKPOINT_BUDGET)
-    parents = yield from checkpoint_rows(_absent_parents(checkpoints), CHECKPOINT_BUDGET)
-    writes = yield from write_rows((*checkpoints, *parents), WRITE_BUDGET, schema)
+    checkpoints = yield from checkpoint_rows([(*place, id) for id in shown], PAGE)
+    parents = yield from checkpoint_rows(_absent_parents(checkpoints), PAGE)
+    writes = yield from write_rows((*checkpoints, *parents), PAGE_WRITES, schema)
     return TimelinePage(
         tuple(checkpoints.values()),
         writes={id.shown: found for (_, _, id), found in writes.items()},
@@ -98,7 +90,7 @@ def writes_of(schema: Schema, thread_id: str, ns: str, checkpoint_id: str) -> Op
 
 def _ids(place: Sequence[str], before: str | None, count: int) -> Operation[list[StoredId]]:
     if before:
-        rows = yield Statement(_PAGE, (*place, *StoredId.of_key(before), count))
+        rows = yield Statement(_NEXT_PAGE, (*place, *StoredId.of_key(before), count))
     else:
         rows = yield Statement(_FIRST_PAGE, (*place, count))
     return [StoredId.of(*row) for row in rows]

@@ -1,0 +1,188 @@
+"""PostgreSQL stores: one question, one read-only transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from checkpoints.errors import CheckpointNotFound, ReadTimeout, ThreadNotFound
+from checkpoints.inert import InertSerializer
+from checkpoints.postgres.driver import arun, run
+from checkpoints.statements import Operation, Statement
+from checkpoints.stores.postgres import pool, threads, timeline
+from checkpoints.stores.postgres.failures import READ_SECONDS
+from checkpoints.stores.postgres.listing import count_threads
+from checkpoints.stores.postgres.schema import Schema
+from checkpoints.stores.records import (
+    CheckpointRow,
+    NamespaceRow,
+    Overview,
+    Search,
+    ThreadPage,
+    TimelinePage,
+    WriteRow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
+
+    import psycopg
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
+    from checkpoints.stores.location import Location
+
+T = TypeVar("T")
+COUNT_SECONDS = 0.25
+
+# Partitions have sizes of their own.
+_SERVER = """
+SELECT current_setting('server_version'), pg_is_in_recovery(),
+       (SELECT coalesce(sum(pg_total_relation_size(part)), 0)::int8
+        FROM unnest(ARRAY['checkpoints', 'checkpoint_blobs', 'checkpoint_writes']) name,
+             LATERAL (SELECT to_regclass(name)::oid
+                      UNION SELECT relid FROM pg_partition_tree(to_regclass(name))) parts(part))
+"""
+# Equal texts mean that no transaction has ended between. A standby has none of its own; there it is how far
+# it has come in its primary's log. What a restored server counts begins anew.
+_PROBE = """
+SELECT concat_ws(' ', pg_current_snapshot(), pg_postmaster_start_time(),
+                 CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END)
+"""
+
+
+class PostgresStore:
+    """The `Store` of a PostgreSQL database, inside a transaction that only reads."""
+
+    def __init__(
+        self,
+        location: Location,
+        conn: psycopg.AsyncConnection[Any],
+        schema: Schema,
+        serde: InertSerializer,
+    ) -> None:
+        self.location = location
+        self.conn = conn
+        self.serde = serde
+        self._schema = schema
+
+    @cached_property
+    def saver(self) -> BaseCheckpointSaver[Any]:
+        from checkpoints.postgres.aio import AsyncPostgresSaver
+
+        return AsyncPostgresSaver(self.conn, serde=self.serde)
+
+    async def overview(self) -> Overview:
+        [(version, standby, size)] = await self._run(_asked(Statement(_SERVER)))
+        count, more = await self._run(count_threads(COUNT_SECONDS))
+        return Overview(
+            name=self.location.name,
+            location=self.location.text,
+            bytes=size,
+            threads=count,
+            threads_at_least=more,
+            server=version,
+            standby=standby,
+        )
+
+    async def threads(
+        self, *, before: str | None = None, limit: int = 50, search: Search | None = None
+    ) -> ThreadPage:
+        if search and not _is_storable(search.thread_id or "", *(search.metadata or ())):
+            return ThreadPage(())
+        if before and not _is_storable(before):
+            before = None
+        return await self._run(threads.page(self._schema, search, before, limit))
+
+    async def namespaces(self, thread_id: str) -> tuple[NamespaceRow, ...]:
+        if not _is_storable(thread_id):
+            raise ThreadNotFound("There is no such thread in this store.")
+        return await self._run(threads.namespaces(thread_id))
+
+    async def timeline(
+        self,
+        thread_id: str,
+        ns: str,
+        *,
+        before: str | None = None,
+        around: str | None = None,
+        limit: int = 50,
+    ) -> TimelinePage:
+        if not _is_storable(thread_id, ns, before or "", around or ""):
+            return TimelinePage(())
+        return await self._run(timeline.page(self._schema, thread_id, ns, before, around, limit))
+
+    async def checkpoint_row(self, thread_id: str, ns: str, checkpoint_id: str) -> CheckpointRow:
+        if not _is_storable(thread_id, ns, checkpoint_id):
+            raise CheckpointNotFound("There is no such checkpoint in this thread and namespace.")
+        return await self._run(timeline.checkpoint(thread_id, ns, checkpoint_id))
+
+    async def writes(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[WriteRow, ...]:
+        if not _is_storable(thread_id, ns, checkpoint_id):
+            return ()
+        return await self._run(timeline.writes_of(self._schema, thread_id, ns, checkpoint_id))
+
+    async def change_probe(self) -> str:
+        [(probe,)] = await self._run(_asked(Statement(_PROBE)))
+        return str(probe)
+
+    async def _run(self, operation: Operation[T]) -> T:
+        return await _run(self.location, self.conn, operation)
+
+
+async def read(
+    location: Location,
+    question: Callable[[PostgresStore], Awaitable[T]],
+    *,
+    serde: InertSerializer | None = None,
+) -> T:
+    """Ask the question in one transaction, which sees one state of the store."""
+    serde = serde or InertSerializer.from_environment()
+    async with pool.reading(location) as conn:
+        schema = await _run(location, conn, Schema.look(location.name))
+        return await question(PostgresStore(location, conn, schema, serde))
+
+
+async def read_since(
+    location: Location, mark: Hashable, question: Callable[[PostgresStore], Awaitable[T]]
+) -> tuple[Hashable, T] | None:
+    """Ask the question unless nobody has written since the mark; return the next mark with the answer."""
+    serde = InertSerializer.from_environment()
+    async with pool.reading(location) as conn:
+        [(now,)] = await _run(location, conn, _asked(Statement(_PROBE)))
+        if now == mark:
+            return None
+        schema = await _run(location, conn, Schema.look(location.name))
+        return now, await question(PostgresStore(location, conn, schema, serde))
+
+
+def check(location: Location) -> None:
+    """Raise the StoreError that says why this store cannot be read, if it cannot."""
+    with pool.reading_now(location) as conn:
+        run(conn, Schema.look(location.name))
+
+
+async def close() -> None:
+    """Close the connections that the running event loop keeps."""
+    await pool.close()
+
+
+async def _run(location: Location, conn: psycopg.AsyncConnection[Any], operation: Operation[T]) -> T:
+    # The server ends a statement that takes too long; this is for one that has gone silent.
+    try:
+        async with asyncio.timeout(READ_SECONDS + 5):
+            return await arun(conn, operation)
+    except TimeoutError:
+        raise ReadTimeout(f"{location.name} did not answer in time.") from None
+
+
+def _asked(statement: Statement) -> Operation[list[tuple[Any, ...]]]:
+    return (yield statement)
+
+
+def _is_storable(*texts: str) -> bool:
+    """Tell whether a PostgreSQL text can be these; no row is found by what it cannot hold."""
+    try:
+        return "\0" not in "".join(texts).encode().decode()
+    except UnicodeEncodeError:
+        return False
