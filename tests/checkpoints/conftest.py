@@ -1,7 +1,7 @@
 """Stores for the tests of savers, in every database that has one.
 
-`backend` runs a test on each database; `new_store()` gives as many empty places in it as a test needs, and
-`new_stores` the same for a whole module. `trips` is a SQLite file.
+`backend` runs a test on each database; `place` is an empty place in it, `new_store()` gives as many as a test
+needs, and `new_stores` the same for a whole module. `trips` is a SQLite file.
 """
 
 from __future__ import annotations
@@ -38,6 +38,12 @@ def new_store(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Call
     """Create empty stores, which are gone after the test."""
     with stores(backend, request) as new:
         yield new
+
+
+@pytest.fixture
+def place(new_store: Callable[[], str]) -> str:
+    """The place of one empty store: a path or a URL."""
+    return new_store()
 
 
 @pytest.fixture(scope="module")

@@ -1,35 +1,46 @@
-"""Stores written by LangGraph's own saver, agents in other processes, and questions to stores."""
+"""Stores written by LangGraph's own savers, agents in other processes, and questions to stores.
+
+A place is the path of a SQLite file or the URL of a PostgreSQL database.
+"""
 
 from __future__ import annotations
 
 import operator
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar
 
+import psycopg
+from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 
-from checkpoints.stores import Location, Search, Store, ThreadRow, read
+from checkpoints.stores import Location, Search, Store, ThreadRow, close, read
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
 
+    import pytest
     from langchain_core.runnables import RunnableConfig
     from langgraph.graph.state import CompiledStateGraph
     from langgraph.types import StateSnapshot
 
 T = TypeVar("T")
+P = TypeVar("P", "Path", str)
 
 # An agent that writes a checkpoint at a time, reports each, and stops or dies when told to.
 AGENT = """
 import os, signal, sys
 from stores_data import config, counter
+import psycopg
+import pytest
+from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 path, ending = sys.argv[1:]
@@ -70,30 +81,54 @@ def config(thread_id: str, **metadata: Any) -> RunnableConfig:
     return {"configurable": {"thread_id": thread_id}, "metadata": metadata}
 
 
-def write(path: Path, thread_ids: Sequence[str], **metadata: Any) -> Path:
+@contextmanager
+def official(place: Path | str) -> Iterator[Any]:
+    """Open LangGraph's own saver."""
+    kind: Any = PostgresSaver if is_url(place) else SqliteSaver
+    with kind.from_conn_string(str(place)) as saver:
+        saver.setup()
+        yield saver
+
+
+def is_url(place: Path | str) -> bool:
+    return str(place).startswith("postgresql://")
+
+
+def write(place: P, thread_ids: Sequence[str], **metadata: Any) -> P:
     """Call the counting graph once on each of these threads."""
-    with SqliteSaver.from_conn_string(str(path)) as saver:
+    with official(place) as saver:
         graph = counter(saver)
         for thread_id in thread_ids:
             graph.invoke({"log": [thread_id]}, config(thread_id, **metadata))
-    return path
+    return place
 
 
-def write_asking(path: Path, thread_id: str) -> list[StateSnapshot]:
+def write_asking(place: Path | str, thread_id: str) -> list[StateSnapshot]:
     """Call the asking graph, and return what LangGraph says of the thread, newest first."""
-    with SqliteSaver.from_conn_string(str(path)) as saver:
+    with official(place) as saver:
         graph = asking(saver)
         graph.invoke({"log": []}, config(thread_id))
         return list(graph.get_state_history(config(thread_id)))
+
+
+def bound(monkeypatch: pytest.MonkeyPatch, module: str, name: str, value: object) -> None:
+    """Set a bound of reading in both kinds of stores."""
+    for kind in ("sqlite", "postgres"):
+        monkeypatch.setattr(f"checkpoints.stores.{kind}.{module}.{name}", value)
 
 
 def checkpoint_id(state: StateSnapshot) -> str:
     return str(state.config["configurable"]["checkpoint_id"])
 
 
-def execute(path: Path, sql: str, *parameters: Any) -> None:
-    """Change a store by hand, and leave no log beside it."""
-    with closing(sqlite3.connect(path)) as conn, conn:
+def execute(place: Path | str, sql: str, *parameters: Any) -> None:
+    """Change a store by hand, and leave no log beside it. The SQL is SQLite's."""
+    if is_url(place):
+        theirs = re.sub(r"\bwrites\b", "checkpoint_writes", sql).replace("?", "%s")
+        with psycopg.connect(str(place)) as connection:
+            connection.execute(theirs.encode(), parameters or None)
+        return
+    with closing(sqlite3.connect(place)) as conn, conn:
         conn.execute(sql, parameters)
 
 
@@ -102,8 +137,11 @@ def traces(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
 
 
-async def ask(path: Path | str, question: Callable[[Store], Awaitable[T]]) -> T:
-    return await read(Location.parse(str(path)), question)
+async def ask(place: Path | str, question: Callable[[Any], Awaitable[T]]) -> T:
+    try:
+        return await read(Location.parse(str(place)), question)
+    finally:
+        await close()
 
 
 async def all_pages(
@@ -119,7 +157,7 @@ async def all_pages(
             return pages
 
 
-async def ids(path: Path, *, limit: int = 50, search: Search | None = None) -> list[str]:
+async def ids(path: Path | str, *, limit: int = 50, search: Search | None = None) -> list[str]:
     """Return the thread ids of all pages, in order."""
     pages = await ask(path, lambda store: all_pages(store, limit=limit, search=search))
     return [row.thread_id for page in pages for row in page]

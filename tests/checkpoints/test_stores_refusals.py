@@ -96,13 +96,3 @@ async def test_a_locked_store_is_busy(store: Path) -> None:
         owner.execute("BEGIN EXCLUSIVE")
         with pytest.raises(errors.StoreBusy):
             await ids(store)
-
-
-def test_a_location_keeps_what_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    location = Location.parse("folder/x.sqlite")
-    assert (location.name, location.text, location.path) == (
-        "x.sqlite",
-        "folder/x.sqlite",
-        str(tmp_path / "folder" / "x.sqlite"),
-    )

@@ -6,8 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from langgraph.checkpoint.sqlite import SqliteSaver
-from stores_data import ask, config, counter, execute, ids, write
+from stores_data import ask, config, counter, execute, ids, official, write
 
 from checkpoints.stores import Search
 from checkpoints.stores.sqlite import search
@@ -27,18 +26,18 @@ if TYPE_CHECKING:
         ("x'; DROP TABLE checkpoints; --", []),
     ],
 )
-async def test_an_id_is_found_by_any_part_of_it(tmp_path: Path, needle: str, expected: list[str]) -> None:
-    path = write(tmp_path / "x.sqlite", ["a_b", "100%", "É", "User-Ben", "user-ana"])
+async def test_an_id_is_found_by_any_part_of_it(place: str, needle: str, expected: list[str]) -> None:
+    write(place, ["a_b", "100%", "É", "User-Ben", "user-ana"])
     for limit in (1, 50):
-        assert await ids(path, limit=limit, search=Search(thread_id=needle)) == expected
+        assert await ids(place, limit=limit, search=Search(thread_id=needle)) == expected
 
 
-async def test_an_empty_id_is_an_id(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.sqlite", ["a", "b"])
-    execute(path, "UPDATE checkpoints SET thread_id = '' WHERE thread_id = 'a'")
-    execute(path, "UPDATE writes SET thread_id = '' WHERE thread_id = 'a'")
-    assert await ids(path) == ["b", ""]
-    assert await ids(path, limit=1, search=Search(thread_id="")) == ["b", ""]
+async def test_an_empty_id_is_an_id(place: str) -> None:
+    write(place, ["a", "b"])
+    execute(place, "UPDATE checkpoints SET thread_id = '' WHERE thread_id = 'a'")
+    execute(place, "UPDATE writes SET thread_id = '' WHERE thread_id = 'a'")
+    assert await ids(place) == ["b", ""]
+    assert await ids(place, limit=1, search=Search(thread_id="")) == ["b", ""]
 
 
 @pytest.mark.parametrize(
@@ -55,37 +54,35 @@ async def test_an_empty_id_is_an_id(tmp_path: Path) -> None:
         ({"a": [1, "x"]}, '{"a":[1,"x"]}'),
     ],
 )
-async def test_a_value_matches_as_text_and_as_json(tmp_path: Path, stored: object, value: str) -> None:
-    path = write(tmp_path / "x.sqlite", ["a", "b"])
-    metadata = json.dumps({"key": stored}).encode()
-    execute(path, "UPDATE checkpoints SET metadata = ? WHERE thread_id = 'a'", metadata)
-    assert await ids(path, search=Search(metadata=("key", value))) == ["a"]
-    assert await ids(path, search=Search(metadata=("key", value + "x"))) == []
+async def test_a_value_matches_as_text_and_as_json(place: str, stored: object, value: str) -> None:
+    write(place, ["a", "b"])
+    metadata = json.dumps({"key": stored})
+    execute(place, "UPDATE checkpoints SET metadata = ? WHERE thread_id = 'a'", metadata)
+    assert await ids(place, search=Search(metadata=("key", value))) == ["a"]
+    assert await ids(place, search=Search(metadata=("key", value + "x"))) == []
 
 
 @pytest.mark.parametrize("key", ["a.b", 'quo"te', "$", "it's", "[0]", "é", "", "a b"])
-async def test_any_key_is_a_key(tmp_path: Path, key: str) -> None:
-    path = write(tmp_path / "x.sqlite", ["a", "b"])
-    execute(
-        path, "UPDATE checkpoints SET metadata = ? WHERE thread_id = 'a'", json.dumps({key: "v"}).encode()
-    )
-    assert await ids(path, search=Search(metadata=(key, "v"))) == ["a"]
+async def test_any_key_is_a_key(place: str, key: str) -> None:
+    write(place, ["a", "b"])
+    execute(place, "UPDATE checkpoints SET metadata = ? WHERE thread_id = 'a'", json.dumps({key: "v"}))
+    assert await ids(place, search=Search(metadata=(key, "v"))) == ["a"]
 
 
-async def test_a_thread_matches_by_any_of_its_checkpoints_and_once(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.sqlite", ["a", "b", "c"], user_id="ana")
-    with SqliteSaver.from_conn_string(str(path)) as saver:
+async def test_a_thread_matches_by_any_of_its_checkpoints_and_once(place: str) -> None:
+    write(place, ["a", "b", "c"], user_id="ana")
+    with official(place) as saver:
         for thread_id in ("b", "a"):
             counter(saver).update_state(config(thread_id), None, as_node="__copy__")
     mine = Search(metadata=("user_id", "ana"))
     for limit in (1, 2, 50):
-        assert sorted(await ids(path, limit=limit, search=mine)) == ["a", "b", "c"]
+        assert sorted(await ids(place, limit=limit, search=mine)) == ["a", "b", "c"]
 
 
-async def test_both_conditions_must_hold(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.sqlite", ["a1", "b1"], user_id="ana")
-    write(path, ["a2", "b2"], user_id="ben")
-    assert await ids(path, search=Search(thread_id="A", metadata=("user_id", "ben"))) == ["a2"]
+async def test_both_conditions_must_hold(place: str) -> None:
+    write(place, ["a1", "b1"], user_id="ana")
+    write(place, ["a2", "b2"], user_id="ben")
+    assert await ids(place, search=Search(thread_id="A", metadata=("user_id", "ben"))) == ["a2"]
 
 
 @pytest.mark.parametrize("rotten", [None, b"\xff\xfe", b"{", b"[1]", b"null", b"7", 7, '{"user_id":'])

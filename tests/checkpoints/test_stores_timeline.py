@@ -6,8 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from langgraph.checkpoint.sqlite import SqliteSaver
-from stores_data import ask, checkpoint_id, config, counter, execute, write, write_asking
+from stores_data import ask, bound, checkpoint_id, config, counter, execute, official, write, write_asking
 
 from checkpoints import errors
 from checkpoints.stores.budget import Budget
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
     from checkpoints.stores import CheckpointRow, Store
 
 
-def write_long(path: Path, calls: int) -> list[StateSnapshot]:
-    write(path, ["long"] * calls)
-    with SqliteSaver.from_conn_string(str(path)) as saver:
+def write_long(place: Path | str, calls: int) -> list[StateSnapshot]:
+    write(place, ["long"] * calls)
+    with official(place) as saver:
         return list(counter(saver).get_state_history(config("long")))
 
 
@@ -38,9 +37,9 @@ async def every_page(store: Store, limit: int) -> list[tuple[CheckpointRow, ...]
 
 
 @pytest.mark.parametrize("limit", [1, 4, 5, 50])
-async def test_the_pages_are_the_history_of_langgraph(tmp_path: Path, limit: int) -> None:
-    history = write_long(tmp_path / "x.sqlite", calls=5)
-    pages = await ask(tmp_path / "x.sqlite", lambda store: every_page(store, limit))
+async def test_the_pages_are_the_history_of_langgraph(place: str, limit: int) -> None:
+    history = write_long(place, calls=5)
+    pages = await ask(place, lambda store: every_page(store, limit))
     rows = [row for page in pages for row in page]
     assert [row.checkpoint_id for row in rows] == [checkpoint_id(state) for state in history]
     assert [json.loads(row.metadata or "") for row in rows] == [state.metadata for state in history]
@@ -73,8 +72,8 @@ async def test_a_checkpoint_whose_id_is_no_text_is_on_exactly_one_page(tmp_path:
     await ask(path, look)
 
 
-async def test_newer_leads_back_through_the_same_pages(tmp_path: Path) -> None:
-    write_long(tmp_path / "x.sqlite", calls=5)
+async def test_newer_leads_back_through_the_same_pages(place: str) -> None:
+    write_long(place, calls=5)
 
     async def there_and_back(store: Store) -> None:
         first = await store.timeline("long", "", limit=4)
@@ -84,26 +83,24 @@ async def test_newer_leads_back_through_the_same_pages(tmp_path: Path) -> None:
         assert await store.timeline("long", "", limit=4, before=second.newer) == first
         assert await store.timeline("long", "", limit=4, before=third.newer) == second
 
-    await ask(tmp_path / "x.sqlite", there_and_back)
+    await ask(place, there_and_back)
 
 
-@pytest.mark.parametrize(("place", "above"), [(0, 0), (3, 3), (9, 5)])
-async def test_a_page_around_a_checkpoint_has_a_few_newer_ones(
-    tmp_path: Path, place: int, above: int
-) -> None:
-    wanted = checkpoint_id(write_long(tmp_path / "x.sqlite", calls=5)[place])
+@pytest.mark.parametrize(("deep", "above"), [(0, 0), (3, 3), (9, 5)])
+async def test_a_page_around_a_checkpoint_has_a_few_newer_ones(place: str, deep: int, above: int) -> None:
+    wanted = checkpoint_id(write_long(place, calls=5)[deep])
 
     async def look(store: Store) -> list[str]:
         page = await store.timeline("long", "", around=wanted, limit=8)
         return [row.checkpoint_id for row in page.checkpoints]
 
-    found = await ask(tmp_path / "x.sqlite", look)
-    assert (len(found), found.index(wanted)) == (min(8, 15 - place + above), above)
+    found = await ask(place, look)
+    assert (len(found), found.index(wanted)) == (min(8, 15 - deep + above), above)
 
 
-async def test_writes_come_in_the_savers_order(tmp_path: Path) -> None:
-    write_long(tmp_path / "x.sqlite", calls=1)
-    with SqliteSaver.from_conn_string(str(tmp_path / "x.sqlite")) as saver:
+async def test_writes_come_in_the_savers_order(place: str) -> None:
+    write_long(place, calls=1)
+    with official(place) as saver:
         head = counter(saver).get_state(config("long")).config
         for task, path in (("a", "2"), ("c", "1"), ("b", "1")):
             saver.put_writes(head, [("log", ["x"]), ("log", ["y"]), ("__error__", "z")], task, path)
@@ -117,11 +114,11 @@ async def test_writes_come_in_the_savers_order(tmp_path: Path) -> None:
         return [(write.task_id, write.channel) for write in page.writes[at]]
 
     expected = [(task, channel) for task, channel, _ in stored.pending_writes or ()]
-    assert await ask(tmp_path / "x.sqlite", look) == expected
+    assert await ask(place, look) == expected
 
 
-async def test_a_parent_beyond_the_page_is_brought_along(tmp_path: Path) -> None:
-    history = write_long(tmp_path / "x.sqlite", calls=2)
+async def test_a_parent_beyond_the_page_is_brought_along(place: str) -> None:
+    history = write_long(place, calls=2)
 
     async def look(store: Store) -> None:
         page = await store.timeline("long", "", limit=2)
@@ -131,50 +128,47 @@ async def test_a_parent_beyond_the_page_is_brought_along(tmp_path: Path) -> None
         last = await store.timeline("long", "", before=page.older)
         assert last.parents == {}
 
-    await ask(tmp_path / "x.sqlite", look)
-    execute(
-        tmp_path / "x.sqlite", "DELETE FROM checkpoints WHERE checkpoint_id = ?", checkpoint_id(history[2])
-    )
-    page = await ask(tmp_path / "x.sqlite", lambda store: store.timeline("long", "", limit=2))
+    await ask(place, look)
+    execute(place, "DELETE FROM checkpoints WHERE checkpoint_id = ?", checkpoint_id(history[2]))
+    page = await ask(place, lambda store: store.timeline("long", "", limit=2))
     assert page.parents == {}
 
 
 @pytest.mark.parametrize("most", [100, 9, 5])
 async def test_a_fork_gives_its_parent_two_children(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+    place: str, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    history = write_long(tmp_path / "x.sqlite", calls=2)
-    with SqliteSaver.from_conn_string(str(tmp_path / "x.sqlite")) as saver:
+    history = write_long(place, calls=2)
+    with official(place) as saver:
         counter(saver).update_state(history[3].config, {"log": ["edited"]})
-    monkeypatch.setattr(timeline, "MOST_CHILDREN", most)
-    page = await ask(tmp_path / "x.sqlite", lambda store: store.timeline("long", "", limit=5))
+    bound(monkeypatch, "timeline", "MOST_CHILDREN", most)
+    page = await ask(place, lambda store: store.timeline("long", "", limit=5))
     assert page.children.get(checkpoint_id(history[3])) == 2
-    last = await ask(tmp_path / "x.sqlite", lambda store: store.timeline("long", "", before=page.older))
+    last = await ask(place, lambda store: store.timeline("long", "", before=page.older))
     assert bool(last.children) == (most > 5), "too many rows to look at"
 
 
-async def test_equal_ids_in_other_namespaces_and_threads_stay_apart(tmp_path: Path) -> None:
-    path = tmp_path / "x.sqlite"
-    ids = [checkpoint_id(state) for state in write_long(path, calls=1)]
+async def test_equal_ids_in_other_namespaces_and_threads_stay_apart(place: str) -> None:
+    ids = [checkpoint_id(state) for state in write_long(place, calls=1)]
     for thread, ns in (("long", "sub:1"), ("twin", "")):
         for table in ("checkpoints", "writes"):
             execute(
-                path,
+                place,
                 f"CREATE TABLE copied AS SELECT * FROM {table} WHERE thread_id || checkpoint_ns = 'long'",
             )
-            execute(path, "UPDATE copied SET thread_id = ?, checkpoint_ns = ?", thread, ns)
-            execute(path, f"INSERT INTO {table} SELECT * FROM copied")
-            execute(path, "DROP TABLE copied")
+            execute(place, "UPDATE copied SET thread_id = ?, checkpoint_ns = ?", thread, ns)
+            execute(place, f"INSERT INTO {table} SELECT * FROM copied")
+            execute(place, "DROP TABLE copied")
 
     async def look(store: Store) -> None:
-        for place in (("long", ""), ("long", "sub:1"), ("twin", "")):
-            page = await store.timeline(*place)
+        for thread in (("long", ""), ("long", "sub:1"), ("twin", "")):
+            page = await store.timeline(*thread)
             assert [row.checkpoint_id for row in page.checkpoints] == ids
-            assert {(row.thread_id, row.checkpoint_ns) for row in page.checkpoints} == {place}
+            assert {(row.thread_id, row.checkpoint_ns) for row in page.checkpoints} == {thread}
             assert sum(map(len, page.writes.values())) == 3
             assert set(page.children.values()) == {1}
 
-    await ask(path, look)
+    await ask(place, look)
 
 
 async def test_a_large_blob_is_left_out_and_read_alone(
@@ -226,12 +220,12 @@ async def test_large_metadata_is_left_out(tmp_path: Path) -> None:
     assert {(row.metadata, row.metadata_skipped) for row in page.checkpoints} == {(None, True)}
 
 
-async def test_an_unknown_checkpoint_is_not_found(tmp_path: Path) -> None:
-    states = write_asking(tmp_path / "x.sqlite", "asking")
-    for place in (
+async def test_an_unknown_checkpoint_is_not_found(place: str) -> None:
+    states = write_asking(place, "asking")
+    for wrong in (
         ("asking", "", "x"),
         ("asking", "inner:x", checkpoint_id(states[0])),
         ("x", "", checkpoint_id(states[0])),
     ):
         with pytest.raises(errors.CheckpointNotFound):
-            await ask(tmp_path / "x.sqlite", lambda store, place=place: store.checkpoint_row(*place))
+            await ask(place, lambda store, wrong=wrong: store.checkpoint_row(*wrong))
