@@ -17,6 +17,7 @@ from django.core.management.utils import get_random_secret_key
 from django.db import DatabaseError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 
+from checkpoints.stores import Location
 from explorer.database import LOCK_SECONDS
 from explorer.models import ONLY, Installation
 
@@ -28,9 +29,6 @@ NEWER = (
     "Update this one, or name another database."
 )
 UNUSABLE = {
-    "28P01": "refuses the password",
-    "28000": "refuses this user",
-    "3D000": "does not exist",
     "25006": "is read-only: a standby, or set so",
     "42501": "lets this user not read or make the explorer's tables",
     "55P03": "is being prepared by another server for longer than this one waits",
@@ -108,16 +106,31 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except (DatabaseError, OSError) as error:
-        reason = UNUSABLE.get(_sqlstate(error), "cannot be opened or prepared")
-        raise CommandError(f"The database of DATABASE_URL {reason}. {ADVICE}") from None
+        raise CommandError(_refusal(error) or _reason(error)) from None
     finally:
         connection.close()
 
 
-def _sqlstate(error: BaseException | None) -> str:
-    """Find the server's code: Django wraps the driver's error once, or twice where it migrates."""
-    while error:
-        if state := getattr(error, "sqlstate", None):
-            return str(state)
+def _refusal(error: Exception) -> str | None:
+    """Say why a server of PostgreSQL could not be reached, as of a store."""
+    if connection.vendor != "postgresql":
+        return None
+    from psycopg import OperationalError
+
+    from checkpoints.stores.postgres.failures import refusal
+
+    told = error.__cause__
+    if not isinstance(told, OperationalError) or told.sqlstate:
+        return None
+    return f"DATABASE_URL: {refusal(told, Location.parse(os.environ['DATABASE_URL']).name)}"
+
+
+def _reason(error: BaseException | None) -> str:
+    """Say what a database does not allow. Django wraps the driver's error, twice where it migrates."""
+    state = None
+    while error and not state:
+        state = getattr(error, "sqlstate", None)
         error = error.__cause__ or error.__context__
-    return ""
+    return (
+        f"The database of DATABASE_URL {UNUSABLE.get(state or '', 'cannot be opened or prepared')}. {ADVICE}"
+    )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management import CommandError
 
+from checkpoints import stores
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -39,4 +41,5 @@ class Lifespan:
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown
+        await stores.close()
         await send({"type": "lifespan.shutdown.complete"})

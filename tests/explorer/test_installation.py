@@ -232,7 +232,7 @@ def test_a_role_that_may_only_read_starts_servers_after_the_first(
         ("postgresql://ana:secret@db.example", "names no database"),
         ("postgresql://ana:sec ret@db.example/app", "is not a valid URL of PostgreSQL"),
         ("postgresql://ana:secret@db.example/app?password2=secret", "is not a valid URL of PostgreSQL"),
-        ("postgresql://ana:secret@127.0.0.1:1/app", "cannot be opened or prepared"),
+        ("postgresql://ana:secret@127.0.0.1:1/app", "DATABASE_URL: No server answers for app."),
     ],
 )
 def test_an_unusable_database_is_named_without_its_secrets(
@@ -242,6 +242,16 @@ def test_an_unusable_database_is_named_without_its_secrets(
     assert reason in said
     assert "secret" not in said
     assert "ana" not in said.replace("manage", "")
+
+
+def test_a_wrong_password_is_named(complaint: Callable[[str], str]) -> None:
+    with postgres.server() as own:
+        execute(own.url, "CREATE ROLE ana LOGIN PASSWORD 'other'")
+        (own.data / "pg_hba.conf").write_text("local all ana scram-sha-256\nlocal all all trust\n")
+        execute(own.url, "SELECT pg_reload_conf()")
+        said = complaint(own.url.replace("//postgres@", "//ana:secret@"))
+    assert "DATABASE_URL: The server of postgres refused the user or the password." in said
+    assert "secret" not in said
 
 
 def test_a_file_that_is_no_database_is_refused_and_left(

@@ -10,14 +10,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
+from asgiref.testing import ApplicationCommunicator
+from django.core.asgi import get_asgi_application
+from langgraph.checkpoint.postgres import PostgresSaver
+
+from explorer.lifespan import Lifespan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Served
+    from django.test import AsyncClient
 
 ROOT = Path(__file__).parents[2]
+OURS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE application_name = 'checkpoint-explorer' AND datname = current_database()
+"""
 UVICORN = (sys.executable, "-m", "uvicorn", "explorer.asgi:application", "--port", "0")
 
 
@@ -86,6 +97,36 @@ def test_it_shares_the_database_with_servers_of_the_command(
     run = uvicorn(DATABASE_URL=url, EXPLORER_STORES=str(demo_store))
     assert run.get("/").status == 403
     assert run.get("/s/demo/threads/", **other.admitted()).status == 200
+
+
+async def test_connections_to_servers_are_closed_at_the_end(
+    at: Callable[..., AsyncClient], database: str
+) -> None:
+    with psycopg.connect(database, autocommit=True) as watching:
+        with PostgresSaver.from_conn_string(database) as saver:
+            saver.setup()
+        assert (await at(database).get("/", follow=True)).status_code == 200
+        assert watching.execute(OURS).fetchone() == (1,)
+        live = ApplicationCommunicator(Lifespan(get_asgi_application()), {"type": "lifespan"})
+        for moment in ("startup", "shutdown"):
+            await live.send_input({"type": f"lifespan.{moment}"})
+            assert await live.receive_output() == {"type": f"lifespan.{moment}.complete"}
+        assert watching.execute(OURS).fetchone() == (0,)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_closes_its_connections_however_it_ends(
+    serve: Callable[..., Served], database: str, ending: signal.Signals
+) -> None:
+    with PostgresSaver.from_conn_string(database) as saver:
+        saver.setup()
+    run = serve(database, command=(sys.executable, "-W", "always::ResourceWarning", "-m", "explorer"))
+    admitted = run.admitted()
+    assert run.get(run.get("/", **admitted).headers["Location"], **admitted).status == 200
+    run.process.send_signal(ending)
+    _, said = run.process.communicate(timeout=10)
+    assert run.process.returncode == 0
+    assert "connection" not in said  # psycopg warns of one that is left open
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
