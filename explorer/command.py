@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def explore(options: Namespace) -> int:
-    """Check the stores, print the address and serve. Raises StoreError and CommandError."""
+    """Check the stores, print the address and serve; return 1 where one is refused. Raises CommandError."""
     if not options.stores:
         raise CommandError(NO_STORE)
     from explorer import installation, startup  # they need the settings

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from conftest import Served
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture
 def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
@@ -195,6 +197,13 @@ def test_it_ends_quietly_and_logs_no_token(
     out, err = run.process.communicate(timeout=10)
     assert (run.process.returncode, err) == (0, "")
     assert "secret" not in out
+
+
+def test_manage_py_fails_on_a_bad_store_as_the_command_does(tmp_path: Path) -> None:
+    command = [sys.executable, "manage.py", "explore", tmp_path]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "is a directory" in run.stderr
 
 
 def test_the_command_and_manage_py_are_the_same(serve: Callable[..., Served], demo_store: Path) -> None:

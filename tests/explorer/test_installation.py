@@ -201,6 +201,10 @@ def test_the_database_of_an_older_release_is_migrated(server: Callable[..., Serv
     assert server().get("/").status == 403
 
 
+def test_the_migrations_make_what_the_models_say() -> None:
+    assert manage("makemigrations", "--check", "--dry-run").returncode == 0
+
+
 @on_both
 def test_no_request_needs_the_database(server: Callable[..., Served], app_url: str) -> None:
     run = server()
@@ -242,6 +246,13 @@ def test_an_unusable_database_is_named_without_its_secrets(
     assert reason in said
     assert "secret" not in said
     assert "ana" not in said.replace("manage", "")
+
+
+def test_a_database_that_is_read_only_is_named(complaint: Callable[[str], str], database: str) -> None:
+    said = complaint(
+        f"{database}{'&' if '?' in database else '?'}options=-cdefault_transaction_read_only%3Don"
+    )
+    assert "The database of DATABASE_URL is read-only: a standby, or set so." in said
 
 
 def test_a_wrong_password_is_named(complaint: Callable[[str], str]) -> None:

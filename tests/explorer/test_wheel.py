@@ -64,6 +64,29 @@ def test_the_wheel_needs_no_langgraph(installed: Path, demo_store: Path) -> None
     assert "Every row can be read." in doctor.stdout
 
 
+def test_the_wheel_brings_its_migrations(
+    installed: Path, serve: Callable[..., Served], demo_store: Path, tmp_path: Path
+) -> None:
+    command = (
+        "env",
+        f"DATABASE_URL=sqlite:///{tmp_path}/app.sqlite3",
+        str(installed / "checkpoint-explorer"),
+    )
+    first, second = (serve(demo_store, command=command, cwd=tmp_path) for _ in range(2))
+    assert second.get("/help/", **first.admitted()).status == 200
+
+
+@pytest.mark.parametrize("argument", ["postgresql://h/agents", "DATABASE_URL=postgresql://h/app"])
+def test_postgresql_says_what_it_needs(installed: Path, demo_store: Path, argument: str) -> None:
+    name, _, url = argument.rpartition("=")
+    command = ["env", f"{name or 'UNUSED'}={url}", installed / "checkpoint-explorer", demo_store]
+    run = subprocess.run(
+        command if name else [*command, url], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert run.returncode == 1
+    assert "langgraph-checkpoint-explorer[postgres]" in run.stderr
+
+
 def test_the_demo_says_what_it_needs(installed: Path, tmp_path: Path) -> None:
     command = [installed / "python", "-m", "django", "demo", tmp_path / "demo.sqlite"]
     environment = {"DJANGO_SETTINGS_MODULE": "explorer.settings"}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from django.core.management import BaseCommand, CommandError
+from django.core.management import BaseCommand
 
-from checkpoints.errors import StoreError
 from explorer.command import EXPLORE, add_explore_arguments, explore
 
 if TYPE_CHECKING:
@@ -22,7 +22,5 @@ class Command(BaseCommand):
         add_explore_arguments(parser)
 
     def handle(self, **options: Any) -> None:
-        try:
-            explore(Namespace(**options))
-        except StoreError as error:
-            raise CommandError(str(error)) from error
+        if status := explore(Namespace(**options)):
+            sys.exit(status)
