@@ -147,3 +147,15 @@ class HistoryNeeded(StoreError):
     """Later checkpoints take the value of a DeltaChannel from what was to be deleted."""
 
     advice = "Delete the runs after it as well, or the whole thread."
+
+
+class CopyRefused(StoreError):
+    """The target cannot hold the thread exactly as it is, or a row of it cannot be read."""
+
+    advice = "Nothing was copied."
+
+
+class NotWritable(StoreError):
+    """The store that was to be written only admits readers."""
+
+    advice = "Name a store that this user may write."

@@ -1,0 +1,180 @@
+"""PostgreSQL databases as the source and as the target of a copy."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import errors
+from psycopg.types.json import Jsonb
+
+from checkpoints.copying.pages import Dialect, Size, page, total
+from checkpoints.copying.spool import content
+from checkpoints.copying.sqlite import taken
+from checkpoints.errors import (
+    CopyRefused,
+    NoCheckpointTables,
+    NoRoomForCopy,
+    NotWritable,
+    StoreBusy,
+    ThreadExists,
+    ThreadNotFound,
+)
+from checkpoints.postgres import PostgresSaver
+from checkpoints.postgres.driver import run
+from checkpoints.postgres.operations import ANY_OF_THREAD, RESERVE
+from checkpoints.statements import Operation, Row, Statement
+from checkpoints.stores.postgres.failures import named, refusal
+from checkpoints.stores.postgres.pool import reading_now
+from checkpoints.stores.postgres.schema import Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from checkpoints.copying.progress import Meter
+    from checkpoints.copying.spool import Spool
+    from checkpoints.copying.tables import Kind, Table
+    from checkpoints.stores.location import Location
+
+SESSION: dict[str, Any] = {
+    "autocommit": True,
+    "prepare_threshold": None,
+    "client_encoding": "utf8",
+    "fallback_application_name": "checkpoint-explorer copy",
+    "connect_timeout": 10,
+}
+SIZES = {
+    "checkpoint": "pg_column_size(checkpoint)",
+    "metadata": "pg_column_size(metadata)",
+    "blob": "octet_length(blob)",
+}
+TEXTS = {"checkpoint": "checkpoint::text", "metadata": "metadata::text"}
+TYPES = {"idx": "int4", "checkpoint": "jsonb", "metadata": "jsonb", "blob": "bytea"}
+# Reading waits for the spool only, but no longer than the page's statement; writing waits for another copy.
+PATIENCE = """\
+SET LOCAL statement_timeout = 0;
+SET LOCAL idle_in_transaction_session_timeout = 0;
+SET LOCAL lock_timeout = '30s'"""
+COPY = "COPY {table} (thread_id, {columns}) FROM STDIN (FORMAT BINARY)"
+COUNT = "SELECT count(*) FROM {table} WHERE thread_id = %s"
+
+
+class PostgresEnd:
+    """A PostgreSQL database at one end of a copy."""
+
+    kind: Kind = "postgres"
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+
+    def require_none(self, thread_id: str) -> None:
+        """Look, read-only, whether the thread may be written. Raises StoreError, as ThreadExists."""
+        if "\0" in thread_id:
+            raise CopyRefused("PostgreSQL has no thread ids with a NUL character.")
+        with reading_now(self.location) as conn:
+            try:
+                run(conn, Schema.look(self.location.name))
+            except NoCheckpointTables:
+                return  # they will be made, or what stands there refuses it
+            if run(conn, _any_row(thread_id)):
+                raise taken(thread_id)
+
+    def read(self, thread_id: str, spool: Spool, meter: Meter) -> None:
+        """Read all rows of the thread, as they are in one moment. Raises StoreError, as ThreadNotFound."""
+        with reading_now(self.location) as conn, meter.stop.interrupting(conn.cancel), spool.filling():
+            schema = run(conn, Schema.look(self.location.name))
+            dialect = Dialect("%s", SIZES, {**TEXTS, "task_path": schema.sql("{task_path}")})
+            conn.execute(PATIENCE)
+            _read(conn, dialect, thread_id, spool, meter)
+
+    def write(self, thread_id: str, spool: Spool, meter: Meter) -> None:
+        """Write the thread in one transaction, after the saver's `setup`. Raises StoreError."""
+        with self._connected() as conn, meter.stop.interrupting(conn.cancel):
+            PostgresSaver(conn).setup()
+            with conn.transaction():
+                conn.execute(PATIENCE)
+                _insert(conn, thread_id, spool, meter)
+                meter.stop.check()
+
+    @contextmanager
+    def _connected(self) -> Iterator[psycopg.Connection[Any]]:
+        name = self.location.name
+        with named(name):
+            try:
+                conn = psycopg.connect(self.location.conninfo, **SESSION)
+            except psycopg.OperationalError as error:
+                raise refusal(error, name) from None
+            with conn, _written(name):
+                yield conn
+
+
+def _read(
+    conn: psycopg.Connection[Any], dialect: Dialect, thread_id: str, spool: Spool, meter: Meter
+) -> None:
+    if "\0" in thread_id or not run(conn, _any_row(thread_id)):
+        raise ThreadNotFound(f"There is no thread {thread_id!r} to copy.")
+    sizes = [run(conn, total(dialect, table, thread_id)) for table in spool.tables]
+    meter.begin("read", Size(sum(size.rows for size in sizes), sum(size.bytes for size in sizes)))
+    for table in spool.tables:
+        after = None
+        while rows := run(conn, page(dialect, table, thread_id, after)):
+            spool.add(table, rows)
+            meter.advance(len(rows), sum(content(table, row) for row in rows))
+            after = rows[-1][: len(table.key)]
+
+
+def _insert(conn: psycopg.Connection[Any], thread_id: str, spool: Spool, meter: Meter) -> None:
+    run(conn, _select(RESERVE, (thread_id,)))
+    if run(conn, _any_row(thread_id)):
+        raise taken(thread_id)
+    for table in spool.tables:
+        _copy(conn, table, thread_id, spool.rows(table), meter)
+        # What an agent has begun there meanwhile would become one thread with this.
+        [(rows,)] = run(conn, _select(COUNT.format(table=table.name), (thread_id,)))
+        if rows != spool.size(table).rows:
+            raise taken(thread_id)
+
+
+def _copy(
+    conn: psycopg.Connection[Any], table: Table, thread_id: str, rows: Iterator[Row], meter: Meter
+) -> None:
+    columns = ", ".join(table.columns)
+    jsonb = [place for place, column in enumerate(table.columns) if TYPES.get(column) == "jsonb"]
+    with conn.cursor() as cursor, cursor.copy(COPY.format(table=table.name, columns=columns)) as copy:
+        copy.set_types(["text", *(TYPES.get(column, "text") for column in table.columns)])
+        for row in rows:
+            values = list(row)
+            for place in jsonb:
+                values[place] = Jsonb(row[place], dumps=_as_it_is)
+            copy.write_row((thread_id, *values))
+            meter.advance(1, content(table, row))
+
+
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def _any_row(thread_id: str) -> Operation[list[Row]]:
+    return _select(ANY_OF_THREAD, {"thread_id": thread_id})
+
+
+def _select(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Operation[list[Row]]:
+    return (yield Statement(sql, parameters))
+
+
+@contextmanager
+def _written(name: str) -> Iterator[None]:
+    """Turn psycopg's errors of writing into ours."""
+    try:
+        yield
+    except errors.UniqueViolation:
+        raise ThreadExists("The thread came into being while it was copied.") from None
+    except (errors.ReadOnlySqlTransaction, errors.InsufficientPrivilege):
+        raise NotWritable(f"The role may not write to {name}, or it is a standby.") from None
+    except errors.LockNotAvailable:
+        raise StoreBusy(f"Another copy into this thread of {name} takes its time.") from None
+    except errors.DiskFull:
+        raise NoRoomForCopy(f"{name} has no room for the thread.") from None
+    except (psycopg.DataError, errors.ProgramLimitExceeded) as error:
+        raise CopyRefused(f"{name} cannot hold a value of the thread ({type(error).__name__}).") from None

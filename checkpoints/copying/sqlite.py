@@ -1,0 +1,223 @@
+"""SQLite files as the source and as the target of a copy."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from checkpoints.copying.pages import Dialect, Size, page, total
+from checkpoints.copying.spool import WAIT, content
+from checkpoints.copying.tables import CHECKPOINTS, TABLES, Kind
+from checkpoints.errors import (
+    CopyRefused,
+    NoCheckpointTables,
+    NoRoomForCopy,
+    NotWritable,
+    StoreBusy,
+    StoreError,
+    StoreMissing,
+    ThreadExists,
+    ThreadNotFound,
+)
+from checkpoints.sqlite.driver import run, transaction
+from checkpoints.sqlite.operations import select
+from checkpoints.sqlite.schema import prepare
+from checkpoints.stores.sqlite.connection import Connected, connect, named
+from checkpoints.stores.sqlite.opening import Fingerprint, sqlite_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from checkpoints.copying.progress import Meter
+    from checkpoints.copying.spool import Spool
+    from checkpoints.stores.location import Location
+
+ATTEMPTS = 5
+SIZES = {column: f"length({column})" for column in ("checkpoint", "metadata", "value")}
+INSERT = """\
+INSERT INTO target.{table} (thread_id, {columns}) SELECT ?, {columns} FROM main.{table} ORDER BY rowid"""
+ANY_ROW = "SELECT 1 FROM {table} WHERE thread_id = ? LIMIT 1"
+_FAULTS: dict[int, tuple[type[StoreError], str]] = {
+    sqlite3.SQLITE_FULL: (NoRoomForCopy, "has no room for the thread"),
+    sqlite3.SQLITE_READONLY: (NotWritable, "cannot be written"),
+    sqlite3.SQLITE_CANTOPEN: (NotWritable, "cannot be opened to be written"),
+    sqlite3.SQLITE_PERM: (NotWritable, "cannot be written"),
+    sqlite3.SQLITE_BUSY: (StoreBusy, f"was kept locked by another writer for {WAIT:.0f} seconds"),
+}
+
+
+class SqliteEnd:
+    """A SQLite file at one end of a copy."""
+
+    kind: Kind = "sqlite"
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+
+    def require_none(self, thread_id: str) -> None:
+        """Look, without a trace, whether the thread may be written. Raises StoreError, as ThreadExists."""
+        path = os.path.realpath(self.location.path)
+        if not os.path.exists(path):
+            if not os.path.isdir(os.path.dirname(path)):
+                raise StoreMissing(f"There is no folder for {self.location.name}.", advice="Create it first.")
+        elif not os.path.isfile(path) or os.path.getsize(path):  # a saver that was never used leaves no byte
+            with named(self.location.name):
+                _require_none(self.location, thread_id)
+
+    def read(self, thread_id: str, spool: Spool, meter: Meter) -> None:
+        """Read all rows of the thread, as they are in one moment. Raises StoreError, as ThreadNotFound.
+
+        A file that is read without locks is read again when somebody wrote meanwhile.
+        """
+        name = self.location.name
+        for _ in range(ATTEMPTS):
+            with named(name):
+                source = _Source(connect(self.location))
+            conn = source.conn
+            with suppress(_Moved), named(name), closing(conn), meter.stop.interrupting(conn.interrupt):
+                return source.read(thread_id, spool, meter)
+        raise StoreBusy(f"{name} is written too often to be read without locks.")
+
+    def write(self, thread_id: str, spool: Spool, meter: Meter) -> None:
+        """Write the thread in one transaction. Raises StoreError, as ThreadExists."""
+        path = os.path.realpath(self.location.path)
+        with _written(self.location.name), meter.stop.interrupting(spool.conn.interrupt):
+            if os.path.exists(path):
+                _insert(path, thread_id, spool, meter)
+            else:
+                _create(path, thread_id, spool, meter)
+
+
+class _Moved(Exception):
+    """Somebody wrote to a file that was read without locks."""
+
+
+class _Source:
+    """A guarded connection, but without its deadline: a long thread takes its time."""
+
+    def __init__(self, opened: Connected) -> None:
+        self.conn, self._opening = opened.conn, opened.opening
+        self.conn.set_progress_handler(None, 0)
+        self.conn.text_factory = str  # what is no UTF-8 is refused, not changed
+        self._tables = TABLES["sqlite"] if opened.schema.writes else (CHECKPOINTS,)
+        self._dialect = Dialect("?", SIZES, {"task_path": opened.schema.sql("{task_path}")})
+        self._before = Fingerprint.of(self._opening.path)
+
+    def read(self, thread_id: str, spool: Spool, meter: Meter) -> None:
+        """Read the thread. Raises _Moved when what was read is not of one moment."""
+        with spool.filling():
+            try:
+                self._read(thread_id, spool, meter)
+            except (sqlite3.Error, StoreError):
+                if not self._moved():
+                    raise
+                raise _Moved from None
+            if self._moved():
+                raise _Moved
+
+    def _moved(self) -> bool:
+        # In WAL mode it reads in a transaction. Elsewhere that would keep the agent from writing.
+        if self._opening.journal_mode == "wal":
+            return self._opening.moved()
+        return Fingerprint.of(self._opening.path) != self._before
+
+    def _read(self, thread_id: str, spool: Spool, meter: Meter) -> None:
+        sizes = [run(self.conn, total(self._dialect, table, thread_id)) for table in self._tables]
+        if not sum(size.rows for size in sizes):
+            raise ThreadNotFound(f"There is no thread {thread_id!r} to copy.")
+        meter.begin("read", Size(sum(size.rows for size in sizes), sum(size.bytes for size in sizes)))
+        for table, size in zip(self._tables, sizes, strict=True):
+            after = None
+            while rows := run(self.conn, page(self._dialect, table, thread_id, after)):
+                spool.add(table, rows)
+                meter.advance(len(rows), sum(content(table, row) for row in rows))
+                after = rows[-1][: len(table.key)]
+            if spool.size(table).rows != size.rows:
+                raise CopyRefused(f"Rows of the thread in {table.name} have no key of their own.")
+
+
+def _require_none(location: Location, thread_id: str) -> None:
+    try:
+        opened = connect(location)
+    except NoCheckpointTables:
+        if _has_tables(location.path):
+            raise
+        return
+    with closing(opened.conn) as conn:
+        for table in TABLES["sqlite"]:
+            if run(conn, select(ANY_ROW.format(table=table.name), (thread_id,))):
+                raise taken(thread_id)
+
+
+def _has_tables(path: str) -> bool:
+    """Tell whether a database is that of another application."""
+    with closing(sqlite3.connect(sqlite_uri(path, "mode=ro"), uri=True)) as conn:
+        return bool(conn.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone())
+
+
+def taken(thread_id: str) -> ThreadExists:
+    """Return the error of a target that has the thread."""
+    return ThreadExists(f"There is a thread {thread_id!r} already.")
+
+
+def _create(path: str, thread_id: str, spool: Spool, meter: Meter) -> None:
+    """Make a new file beside its place, and put it there when it is whole: nobody sees half of it."""
+    folder, name = os.path.split(path)
+    unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.unfinished")
+    try:
+        _insert(unfinished, thread_id, spool, meter)
+        _publish(unfinished, path)
+    except FileExistsError:  # another one was faster
+        _insert(path, thread_id, spool, meter)
+    finally:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            with suppress(FileNotFoundError):
+                os.unlink(unfinished + suffix)
+
+
+def _publish(unfinished: str, path: str) -> None:
+    """Give a file its name. Raises FileExistsError when that is taken."""
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        raise
+    except OSError:  # not every file system has links
+        if os.path.lexists(path):
+            raise FileExistsError from None
+        os.rename(unfinished, path)
+
+
+def _insert(path: str, thread_id: str, spool: Spool, meter: Meter) -> None:
+    with closing(sqlite3.connect(path, timeout=WAIT)) as target:
+        prepare(target)
+    conn = spool.conn
+    conn.execute("ATTACH ? AS target", (sqlite_uri(path, "mode=rw"),))
+    try:
+        with transaction(conn):
+            for table in spool.tables:
+                if conn.execute(ANY_ROW.format(table=f"target.{table.name}"), (thread_id,)).fetchone():
+                    raise taken(thread_id)
+                sql = INSERT.format(table=table.name, columns=", ".join(table.columns))
+                conn.execute(sql, (thread_id,))
+                meter.advance(*spool.size(table))
+    finally:
+        conn.execute("DETACH target")
+
+
+@contextmanager
+def _written(name: str) -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code not in _FAULTS:
+            with named(name):
+                raise
+        kind, sentence = _FAULTS[code]
+        raise kind(f"{name} {sentence}.") from error
+    except OSError as error:
+        raise NotWritable(f"{name} cannot be created: {error.strerror}.") from None
