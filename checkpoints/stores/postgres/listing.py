@@ -37,10 +37,13 @@ WITH chunk AS MATERIALIZED (
 ), met AS MATERIALIZED (
     SELECT thread_id, max(checkpoint_id) AS id FROM chunk
     WHERE thread_id <> ALL(%(seen)s::text[]) GROUP BY thread_id
+), placed AS MATERIALIZED (
+    SELECT thread_id, id, {place} AS place FROM met
 )
-SELECT met.thread_id, met.id, {place}, (SELECT count(*) FROM chunk), last.checkpoint_id, last.thread_id
-FROM (SELECT * FROM chunk ORDER BY checkpoint_id, thread_id LIMIT 1) last LEFT JOIN met ON true
-ORDER BY met.id DESC, met.thread_id DESC
+SELECT p.place, p.thread_id, p.place > p.id, (p.place, p.thread_id) >= (last.checkpoint_id, last.thread_id),
+       (SELECT count(*) FROM chunk), last.checkpoint_id, last.thread_id
+FROM (SELECT * FROM chunk ORDER BY checkpoint_id, thread_id LIMIT 1) last LEFT JOIN placed p ON true
+ORDER BY p.place DESC, p.thread_id DESC
 """.replace("{before}", _BEFORE.format(id="checkpoint_id", thread="thread_id")).replace(
     "{place}", place_sql("met.thread_id")
 )
@@ -119,15 +122,15 @@ def _walk(before: Place | None, wanted: int) -> Operation[list[Place] | None]:
         if step == STEPS_BEFORE_FEW and (yield from _are_few()):
             return None
         rows = yield Statement(_WALK, {**_bounds(before), "rows": size, "seen": list(seen)})
-        for thread_id, met, latest, *_ in rows:
-            # One that stands above was on a page before; one that stands below is met again there.
-            if thread_id is not None and latest >= met:
+        for place, thread_id, above, reached, *_ in rows:
+            # One that stands above was on a page before; one that stands further down is met again there.
+            if above or reached:
                 seen.add(thread_id)
-            if thread_id is not None and latest == met:
-                entries.append(Place(met, thread_id))
-        if len(entries) >= wanted or not rows or rows[0][3] < size:
+            if reached and not above:
+                entries.append(Place(place, thread_id))
+        if len(entries) >= wanted or not rows or rows[0][4] < size:
             return entries[:wanted]
-        before = Place(*rows[0][4:])
+        before = Place(*rows[0][5:])
     return None
 
 

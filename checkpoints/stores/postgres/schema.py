@@ -27,7 +27,7 @@ _TABLES = """
 SELECT wanted, c.relkind::text, has_table_privilege(c.oid, 'SELECT'),
        ARRAY(SELECT attname::text FROM pg_attribute
              WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped),
-       c.reltuples::float8, format('%%I.%%I', n.nspname, c.relname),
+       c.reltuples::float8, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
        EXISTS (SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
                WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL
                  AND a.attname = 'checkpoint_id')
