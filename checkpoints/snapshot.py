@@ -115,9 +115,11 @@ def _content(row: CheckpointRow, serde: InertSerializer) -> tuple[Mapping[str, A
     document, problem = _document(row, serde)
     if problem:
         return NOTHING, problem
-    # A row of its own wins: the snapshot of a DeltaChannel leaves a `true` in the document.
+    # A row of its own wins: the snapshot of a DeltaChannel leaves a `true` in the document. By name, since
+    # JSONB keeps no order.
     beside = {channel.name: channel.value(serde) for channel in row.channels}
-    return {**document, "channel_values": {**_mapping(document.get("channel_values")), **beside}}, None
+    values = {**_mapping(document.get("channel_values")), **beside}
+    return {**document, "channel_values": dict(sorted(values.items()))}, None
 
 
 def _document(row: CheckpointRow, serde: InertSerializer) -> tuple[Mapping[str, Any], str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,6 +12,7 @@ from uuid import UUID
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, StateGraph
@@ -33,9 +35,12 @@ HUMAN = "Where is my order <b>98-1143</b>?"
 
 
 class Written(NamedTuple):
-    """A store, its threads' graphs by thread id, and what LangGraph says of every checkpoint."""
+    """A store, its threads' graphs by thread id, and what LangGraph says of every checkpoint.
 
-    path: Path
+    `path` is a file's path, or a database's URL.
+    """
+
+    path: Any
     graphs: dict[str, Any]
     states: list[tuple[str, Any]]
 
@@ -217,10 +222,23 @@ def histories(graphs: dict[str, Graph]) -> Iterator[tuple[str, Any]]:
             yield thread_id, state
 
 
+@contextmanager
+def official_saver(place: Path | str) -> Iterator[Any]:
+    """Open LangGraph's own saver of a file's path or a database's URL."""
+    kind: Any = PostgresSaver if str(place).startswith("postgresql://") else SqliteSaver
+    with kind.from_conn_string(str(place)) as saver:
+        saver.setup()
+        yield saver
+
+
+def written_to(place: Any) -> Written:
+    """Write a thread of every shape, and return what LangGraph says of each checkpoint."""
+    with official_saver(place) as saver:
+        ran = run_all(saver)
+        return Written(place, ran, list(histories(ran)))
+
+
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """A store with a thread of every shape, and what LangGraph says of each checkpoint."""
-    path = tmp_path_factory.mktemp("written") / "agent store.sqlite"
-    with SqliteSaver.from_conn_string(str(path)) as saver:
-        ran = run_all(saver)
-        return Written(path, ran, list(histories(ran)))
+    """A file with a thread of every shape, and what LangGraph says of each checkpoint."""
+    return written_to(tmp_path_factory.mktemp("written") / "agent store.sqlite")

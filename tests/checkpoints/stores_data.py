@@ -15,8 +15,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar
 
 import psycopg
-from langgraph.checkpoint.postgres import PostgresSaver
-from langgraph.checkpoint.sqlite import SqliteSaver
+from graphs import official_saver as official
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 
@@ -38,9 +37,6 @@ P = TypeVar("P", "Path", str)
 AGENT = """
 import os, signal, sys
 from stores_data import config, counter
-import psycopg
-import pytest
-from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 path, ending = sys.argv[1:]
@@ -79,15 +75,6 @@ def asking(saver: Any) -> CompiledStateGraph[Any]:
 
 def config(thread_id: str, **metadata: Any) -> RunnableConfig:
     return {"configurable": {"thread_id": thread_id}, "metadata": metadata}
-
-
-@contextmanager
-def official(place: Path | str) -> Iterator[Any]:
-    """Open LangGraph's own saver."""
-    kind: Any = PostgresSaver if is_url(place) else SqliteSaver
-    with kind.from_conn_string(str(place)) as saver:
-        saver.setup()
-        yield saver
 
 
 def is_url(place: Path | str) -> bool:

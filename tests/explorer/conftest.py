@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+import psycopg
 import pytest
-from graphs import asking, config, joining
+from graphs import Written, asking, config, joining, official_saver, written_to
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
+from psycopg import sql
+
+from checkpoints.stores import close
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from django.test import AsyncClient
-    from graphs import Written
     from pytest_django.fixtures import SettingsWrapper
 
 THREADS, RUNS = 120, 25
@@ -23,7 +27,7 @@ THREADS, RUNS = 120, 25
 async def at(reader: AsyncClient, settings: SettingsWrapper) -> Callable[..., AsyncClient]:
     """Open other stores: `at(path)` is a browser there."""
 
-    def browser(*paths: Path) -> AsyncClient:
+    def browser(*paths: Path | str) -> AsyncClient:
         settings.EXPLORER_STORES = tuple(map(str, paths))
         return reader
 
@@ -36,21 +40,57 @@ async def shapes(at: Callable[..., AsyncClient], written: Written) -> AsyncClien
     return at(written.path)
 
 
+@pytest.fixture(autouse=True)
+async def _closed() -> AsyncIterator[None]:
+    """Close the connections to servers that a test's event loop has opened."""
+    yield
+    await close()
+
+
+def places(name: str, request: pytest.FixtureRequest) -> Iterator[Path | str]:
+    """Give an empty store of this name, in the database that the fixture is parametrized with."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("tmp_path_factory").mktemp("stores") / f"{name}.sqlite"
+        return
+    server, database = request.getfixturevalue("postgres"), sql.Identifier(name)
+    with psycopg.connect(server.url, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(database))
+        yield server.url_of(quote(name))
+        conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
+
+
 @pytest.fixture(scope="session")
-def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of many threads, one of them with many checkpoints."""
-    path = tmp_path_factory.mktemp("crowded") / "crowd.sqlite"
-    with OfficialSaver.from_conn_string(str(path)) as saver:
+def in_file(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """A SQLite file with a thread of every shape."""
+    return written_to(tmp_path_factory.mktemp("written") / "agent store.sqlite")
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def written(request: pytest.FixtureRequest) -> Iterator[Written]:
+    """A store with a thread of every shape, in each database."""
+    for place in places("agent store", request):
+        yield request.getfixturevalue("in_file") if request.param == "sqlite" else written_to(place)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def crowded(request: pytest.FixtureRequest) -> Iterator[Path | str]:
+    """A store of many threads, one of them with many checkpoints, in each database."""
+    for place in places("crowd", request):
+        crowd_into(place)
+        yield place
+
+
+def crowd_into(place: Path | str) -> None:
+    with official_saver(place) as saver:
         graph: Any = joining(saver)
         for number in range(THREADS):
             graph.update_state(config(f"user-{number:03}", user_id=f"u{number % 2}"), {"log": ["hello"]}, "a")
         for _ in range(RUNS):
             graph.invoke({"log": []}, config("long"))
-    return path
 
 
 @pytest.fixture
-async def crowd(at: Callable[..., AsyncClient], crowded: Path) -> AsyncClient:
+async def crowd(at: Callable[..., AsyncClient], crowded: Path | str) -> AsyncClient:
     """A browser at that store."""
     return at(crowded)
 

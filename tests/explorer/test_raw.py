@@ -6,8 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from graphs import AWKWARD, Written, config
-from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
+from graphs import AWKWARD, Written, config, official_saver
 from pages import load, parse
 
 from explorer import addresses
@@ -48,7 +47,7 @@ def head(written: Written, thread: str) -> str:
 async def test_the_download_is_what_the_official_saver_returns(
     shapes: AsyncClient, written: Written, thread: str
 ) -> None:
-    with OfficialSaver.from_conn_string(str(written.path)) as saver:
+    with official_saver(written.path) as saver:
         official = list(saver.list(config(thread)))
     assert len(official) > 3
     for found in official:

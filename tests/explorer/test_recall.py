@@ -30,10 +30,10 @@ def _forgotten() -> Iterator[None]:
 
 
 @pytest.fixture
-def resting(tmp_path: Path, written: graphs.Written) -> Path:
+def resting(tmp_path: Path, in_file: graphs.Written) -> Path:
     """A copy of the store that was last written to an hour ago."""
     path = tmp_path / "resting.sqlite"
-    shutil.copy(written.path, path)
+    shutil.copy(in_file.path, path)
     an_hour_ago = path.stat().st_mtime - 3600
     os.utime(path, (an_hour_ago, an_hour_ago))
     return path

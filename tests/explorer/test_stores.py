@@ -43,14 +43,14 @@ async def test_the_address_of_a_store_leads_to_its_threads(shapes: AsyncClient) 
 
 
 async def test_stores_show_their_place_threads_size_and_journal(
-    at: Callable[..., AsyncClient], written: Written, own: Path
+    at: Callable[..., AsyncClient], in_file: Written, own: Path
 ) -> None:
-    page = await load(at(written.path, own), "/")
+    page = await load(at(in_file.path, own), "/")
     first, second = page.find("li.store")
     assert first.one("h2 a")["href"] == "/s/agent-store/threads/"
     facts = [span.text for span in first.find("p.facts span")]
-    assert facts == [f"{len(written.graphs)} threads", facts[1], "write-ahead log, at rest"]
-    assert str(written.path) in first.text
+    assert facts == [f"{len(in_file.graphs)} threads", facts[1], "write-ahead log, at rest"]
+    assert str(in_file.path) in first.text
     assert "1 thread " in second.words
 
 
@@ -69,11 +69,11 @@ async def test_a_store_that_cannot_be_read_says_why_beside_the_others(
 
 
 async def test_stores_of_one_name_have_addresses_of_their_own(
-    at: Callable[..., AsyncClient], own: Path, written: Written, tmp_path: Path
+    at: Callable[..., AsyncClient], own: Path, in_file: Written, tmp_path: Path
 ) -> None:
     (tmp_path / "other").mkdir()
     copy = tmp_path / "other" / own.name
-    copy.write_bytes(written.path.read_bytes())
+    copy.write_bytes(in_file.path.read_bytes())
     page = await load(browser := at(own, copy), "/")
     first, second = [link["href"] for link in page.find("li.store h2 a")]
     assert "chat" not in [link.text for link in (await load(browser, first)).find("td.id a")]

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from graphs import AWKWARD, config, joining
+from graphs import AWKWARD, config, joining, official_saver
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 from pages import following, load, parse
 
@@ -57,10 +57,10 @@ def change(path: Path, sql: str, *parameters: str) -> None:
 
 
 async def test_the_pages_show_every_checkpoint_once_the_newest_first(
-    crowd: AsyncClient, crowded: Path
+    crowd: AsyncClient, crowded: Path | str
 ) -> None:
     shown = [id async for page in following(crowd, "/s/crowd/threads/long/") for id in ids(page)]
-    with OfficialSaver.from_conn_string(str(crowded)) as saver:
+    with official_saver(crowded) as saver:
         official = [at.config["configurable"]["checkpoint_id"] for at in saver.list(config("long"))]
     assert len(shown) > 100
     assert shown == official
