@@ -26,10 +26,4 @@ class Statement(NamedTuple):
     once: bool = False
 
 
-class Together(NamedTuple):
-    """Statements that are sent as one: a single round trip, all of them or none. No rows come back."""
-
-    statements: Sequence[Statement]
-
-
-Operation: TypeAlias = Generator[Statement | Together, list[Row], T]
+Operation: TypeAlias = Generator[Statement, list[Row], T]

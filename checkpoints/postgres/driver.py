@@ -1,7 +1,6 @@
 """Drivers: they run one operation on a psycopg connection, waiting for each statement or awaiting it.
 
-They commit nothing that the connection does not: with `autocommit` each statement is a transaction, and so
-are statements that are sent together.
+They commit nothing that the connection does not: with `autocommit` each statement is a transaction.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import tuple_row
-
-from checkpoints.statements import Together
 
 if TYPE_CHECKING:
     from checkpoints.statements import Operation, Row, Statement, T
@@ -56,26 +53,15 @@ async def arun(conn: psycopg.AsyncConnection[Any], operation: Operation[T]) -> T
             operation.close()
 
 
-def _execute(cursor: psycopg.Cursor[Row], statement: Statement | Together) -> list[Row]:
+def _execute(cursor: psycopg.Cursor[Row], statement: Statement) -> list[Row]:
     connection = cursor.connection
-    if isinstance(statement, Together):
-        # A libpq before 14 has no pipelines.
-        with connection.pipeline() if psycopg.capabilities.has_pipeline() else connection.transaction():
-            for part in statement.statements:
-                cursor.execute(part.sql, part.parameters)
-        return []
     with connection.pipeline() if connection.info.pipeline_status else NOTHING:  # until the rows are there
         cursor.execute(statement.sql, statement.parameters, prepare=False if statement.once else None)
     return cursor.fetchall() if cursor.description else []
 
 
-async def _aexecute(cursor: psycopg.AsyncCursor[Row], statement: Statement | Together) -> list[Row]:
+async def _aexecute(cursor: psycopg.AsyncCursor[Row], statement: Statement) -> list[Row]:
     connection = cursor.connection
-    if isinstance(statement, Together):
-        async with connection.pipeline() if psycopg.capabilities.has_pipeline() else connection.transaction():
-            for part in statement.statements:
-                await cursor.execute(part.sql, part.parameters)
-        return []
     async with connection.pipeline() if connection.info.pipeline_status else NOTHING:
         await cursor.execute(statement.sql, statement.parameters, prepare=False if statement.once else None)
     return await cursor.fetchall() if cursor.description else []

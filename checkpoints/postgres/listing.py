@@ -36,6 +36,7 @@ class PostgresSearch:
     """What a listing selects, as SQL with parameters."""
 
     first = FIRST_CHECKPOINTS
+    at_once = True  # a round trip costs more than the bytes
 
     def __init__(
         self,

@@ -18,10 +18,10 @@ from psycopg.errors import UniqueViolation
 from checkpoints.errors import ThreadExists, ThreadNotFound
 from checkpoints.postgres.codec import EMPTY, Stored
 from checkpoints.saver.addresses import place
-from checkpoints.statements import Statement, Together
+from checkpoints.statements import Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from langchain_core.runnables import RunnableConfig
 
@@ -95,26 +95,33 @@ PUT_CHECKPOINT = """\
 INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata)
 VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id)
 DO UPDATE SET checkpoint = EXCLUDED.checkpoint, metadata = EXCLUDED.metadata"""
-ADD_BLOBS = """\
-INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
-VALUES {} ON CONFLICT (thread_id, checkpoint_ns, channel, version) DO NOTHING"""
+PUT_WITH_BLOBS = f"""\
+WITH stored AS (
+    INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
+    {{}} ON CONFLICT (thread_id, checkpoint_ns, channel, version) DO NOTHING)
+{PUT_CHECKPOINT}"""
+BLOB_TYPES = ("text", "text", "text", "text", "text", "bytea")
 ADD_WRITES = """\
 INSERT INTO checkpoint_writes
 (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob)
-VALUES {} ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO NOTHING"""
+{} ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO NOTHING"""
 REPLACE_WRITES = ADD_WRITES.replace(
     "DO NOTHING", "DO UPDATE SET channel = EXCLUDED.channel, type = EXCLUDED.type, blob = EXCLUDED.blob"
 )
-MOST_ROWS = 1_000  # of one statement, which has at most 65,535 parameters
+WRITE_TYPES = ("text", "text", "text", "text", "text", "int", "text", "text", "bytea")
+FEW_ROWS = 100  # more are sent as arrays: a statement has at most 65,535 parameters
 
 TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
-DELETE_THREAD = tuple(f"DELETE FROM {table} WHERE thread_id = %s" for table in TABLES)
+# One statement: all three see the same moment of a thread that is being written.
+DELETE_THREAD = """\
+WITH gone AS (DELETE FROM checkpoints WHERE thread_id = %(thread_id)s),
+blobs AS (DELETE FROM checkpoint_blobs WHERE thread_id = %(thread_id)s)
+DELETE FROM checkpoint_writes WHERE thread_id = %(thread_id)s"""
 # One at a time into a thread: who waits here sees what the one before has copied.
 RESERVE = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 20260411))"
 ANY_OF_THREAD = " UNION ALL ".join(
     f"(SELECT 1 FROM {table} WHERE thread_id = %(thread_id)s LIMIT 1)" for table in TABLES
 )
-# One statement: all three see the same moment of a thread that is being written.
 COPY_THREAD = """\
 WITH blobs AS (
     INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
@@ -176,38 +183,42 @@ def _assemble(rows: Iterable[Row]) -> list[Stored]:
 
 
 def put_checkpoint(encoded: Encoded) -> Operation[None]:
-    """Store the checkpoint, in place of one with its id, and the blobs that are not there yet."""
-    put = Statement(PUT_CHECKPOINT, encoded.row)
-    if encoded.blobs:
-        blobs = [(*encoded.row[:2], *blob) for blob in encoded.blobs]
-        yield Together((*_inserts(ADD_BLOBS, blobs), put))
-    else:
-        yield put
+    """Store the checkpoint, in place of one with its id, and the blobs that are not there yet.
+
+    It is one statement, so that whatever interrupts it, there is all of it or nothing.
+    """
+    blobs = [(*encoded.row[:2], *blob) for blob in encoded.blobs]
+    sql = PUT_WITH_BLOBS.format(_source(BLOB_TYPES, len(blobs))) if blobs else PUT_CHECKPOINT
+    yield Statement(sql, (*_parameters(blobs), *encoded.row))
 
 
 def put_writes(rows: Sequence[Row]) -> Operation[None]:
     """Store the writes of a task. Special ones replace what is there; others are kept as first written."""
     special = all(row[6] in WRITES_IDX_MAP for row in rows)
-    if special:  # one statement replaces a row once: the last of each index counts
+    if special:  # a statement replaces a row once: the last of each index counts
         rows = list({row[5]: row for row in rows}.values())
-    inserts = list(_inserts(REPLACE_WRITES if special else ADD_WRITES, rows))
-    if len(inserts) == 1:
-        yield inserts[0]
-    elif inserts:
-        yield Together(inserts)
+    if rows:
+        sql = (REPLACE_WRITES if special else ADD_WRITES).format(_source(WRITE_TYPES, len(rows)))
+        yield Statement(sql, _parameters(rows))
 
 
-def _inserts(sql: str, rows: Sequence[Row]) -> Iterator[Statement]:
-    for start in range(0, len(rows), MOST_ROWS):
-        some = rows[start : start + MOST_ROWS]
-        placeholders = f"({', '.join(['%s'] * len(some[0]))})"
-        values = ", ".join([placeholders] * len(some))
-        yield Statement(sql.format(values), [value for row in some for value in row])
+def _source(types: Sequence[str], rows: int) -> str:
+    """Return the SQL of so many rows of parameters."""
+    if rows > FEW_ROWS:
+        return f"SELECT * FROM unnest({', '.join(f'%s::{name}[]' for name in types)})"
+    row = f"({', '.join(['%s'] * len(types))})"
+    return f"VALUES {', '.join([row] * rows)}"
+
+
+def _parameters(rows: Sequence[Row]) -> Sequence[Any]:
+    if len(rows) > FEW_ROWS:
+        return [list(column) for column in zip(*rows, strict=True)]
+    return [value for row in rows for value in row]
 
 
 def delete_thread(thread_id: str) -> Operation[None]:
     """Delete all rows of a thread."""
-    yield Together([Statement(sql, (thread_id,)) for sql in DELETE_THREAD])
+    yield Statement(DELETE_THREAD, {"thread_id": thread_id})
 
 
 def copy_thread(source: str, target: str) -> Operation[None]:

@@ -28,7 +28,7 @@ SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint ->> 'v',
           UNION SELECT key FROM jsonb_each_text(checkpoint -> 'channel_versions') AS held (key, version)
           WHERE EXISTS (SELECT 1 FROM checkpoint_blobs WHERE thread_id = %(thread_id)s
               AND checkpoint_ns = %(checkpoint_ns)s AND channel = held.key
-              AND checkpoint_blobs.version = held.version AND type <> '{EMPTY}')),
+              AND checkpoint_blobs.version = held.version AND type <> '{EMPTY}' OFFSET 0)),
     ARRAY(SELECT key FROM jsonb_each(checkpoint -> 'channel_versions')),
     metadata -> 'parents' ->> ''
 {NAMESPACE} AND checkpoint_id = %(id)s"""

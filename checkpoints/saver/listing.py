@@ -30,6 +30,8 @@ class Listing(Generic[S]):
     def __init__(self, search: Search[S], limit: int | None = None) -> None:
         self._search = search
         self._left = _whole(limit)
+        at_once = search.at_once and self._left <= PAGE_CHECKPOINTS
+        self._first = int(self._left) if at_once else search.first
         self._keys: deque[Row] = deque()
         self._last: Row | None = None
         self._batch = PAGE_CHECKPOINTS
@@ -42,7 +44,7 @@ class Listing(Generic[S]):
     def page(self) -> Operation[list[S]]:
         """Return the next checkpoints. One that was deleted meanwhile is left out."""
         page: list[S] = []
-        size, wanted = 0, self._search.first  # then twice as many, while the page is below its bytes
+        size, wanted = 0, self._first  # then twice as many, while the page is below its bytes
         while not self.ended and len(page) < PAGE_CHECKPOINTS and size < PAGE_BYTES:
             count = min(wanted, PAGE_CHECKPOINTS - len(page))
             if self._search.in_one_stretch:

@@ -42,9 +42,13 @@ class Stored(Protocol):
 
 
 class Search(Protocol[S]):
-    """What a listing selects, in the order in which it is listed."""
+    """What a listing selects, in the order in which it is listed.
+
+    A page begins with the `first` checkpoints; with `at_once` so many as were asked for come together.
+    """
 
     first: int
+    at_once: bool
     in_one_stretch: bool
 
     def stretch(self, last: Row | None, limit: int) -> Operation[list[S]]:

@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
-from checkpoints.statements import Together
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -96,12 +94,8 @@ def _commit_owners(conn: sqlite3.Connection) -> None:
         conn.commit()
 
 
-def execute(conn: sqlite3.Connection, statement: Statement | Together) -> list[Row]:
+def execute(conn: sqlite3.Connection, statement: Statement) -> list[Row]:
     """Execute one statement and return its rows as tuples, whatever the connection's owner has for rows."""
-    if isinstance(statement, Together):  # whoever writes has a transaction open
-        for part in statement.statements:
-            execute(conn, part)
-        return []
     cursor = conn.cursor()
     cursor.row_factory = None
     if statement.many is not None:

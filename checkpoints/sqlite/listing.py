@@ -43,6 +43,7 @@ class SqliteSearch:
     """
 
     first = FIRST_CHECKPOINTS
+    at_once = False
 
     def __init__(
         self,
