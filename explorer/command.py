@@ -1,4 +1,4 @@
-"""The command `checkpoint-explorer`. `manage.py explore` and `manage.py doctor` are the same."""
+"""The command `checkpoint-explorer`. `manage.py explore`, `doctor` and `copy` are the same."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from checkpoints.doctor import diagnose
 from checkpoints.errors import StoreError
 from checkpoints.stores import Location
 from explorer import logs, server
+from explorer.copying import COPY, add_copy_arguments, copy
 from explorer.diagnosis import as_json, as_text
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 EXPLORE = "Open LangGraph checkpoint stores in the browser."
 DOCTOR = "Tell what a store is and whether all of it can be read, without showing any content."
-EPILOG = "checkpoint-explorer doctor PATH tells what a store is and whether all of it can be read."
+EPILOG = (
+    "checkpoint-explorer doctor PATH tells what a store is and whether all of it can be read. "
+    "checkpoint-explorer copy FROM TO --thread ID copies a thread from one store to another."
+)
 NO_STORE = "Name a store to open: checkpoint-explorer path/to/checkpoints.sqlite"
 
 
@@ -95,11 +99,15 @@ def add_doctor_arguments(parser: ArgumentParser) -> None:
 
 
 def _parse(arguments: list[str]) -> Namespace:
-    """Parse `doctor PATH` and everything else; a store of that name is `./doctor`."""
+    """Parse `doctor PATH`, `copy FROM TO` and everything else; a store of that name is `./doctor`."""
     if arguments[:1] == ["doctor"]:
         parser = Parser("checkpoint-explorer doctor", description=DOCTOR)
         add_doctor_arguments(parser)
         return parser.parse_args(arguments[1:], Namespace(run=doctor))
+    if arguments[:1] == ["copy"]:
+        parser = Parser("checkpoint-explorer copy", description=COPY)
+        add_copy_arguments(parser)
+        return parser.parse_args(arguments[1:], Namespace(run=copy))
     parser = Parser("checkpoint-explorer", description=EXPLORE, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=__version__)
     add_explore_arguments(parser)

@@ -14,6 +14,7 @@ from langgraph.checkpoint.serde.types import TASKS
 
 from checkpoints.copying import msgpacked
 from checkpoints.copying.jsontext import has_objects, joined
+from checkpoints.copying.pages import Size
 from checkpoints.copying.seals import MARK
 from checkpoints.copying.splitting import FIRST_WITH_SENDS_AS_CHANNEL, naming
 from checkpoints.copying.spool import content
@@ -53,7 +54,8 @@ def join(source: Spool, target: Spool, seal: Seal, meter: Meter) -> int:
 
     Returns the number of blobs that no checkpoint refers to. Raises CopyRefused and KeyUnusable.
     """
-    meter.begin("convert", source.total)
+    rows, writes = source.size(CHECKPOINTS), source.size(POSTGRES_WRITES)
+    meter.begin("convert", Size(rows.rows + writes.rows, rows.bytes + writes.bytes))
     joiner = _Joiner(source, seal)
     with target.filling():
         for row in source.rows(CHECKPOINTS):

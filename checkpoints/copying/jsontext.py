@@ -17,15 +17,18 @@ def members(text: str) -> dict[str, str]:
     """Return the text of each value of an object. Raises ValueError for what is no object."""
     found: dict[str, str] = {}
     at = _past(text, 0, "{")
-    while text[at : at + 1] != "}":
+    more = text[at : at + 1] != "}"
+    while more:
         name, at = _DECODER.raw_decode(text, at)
         if not isinstance(name, str):
             raise ValueError("it has a key that is no text")
         start = _past(text, at, ":")
-        _, at = _DECODER.raw_decode(text, start)
-        found[name] = text[start:at]
-        at = _past(text, at, ",") if text[_skip(text, at)] != "}" else _skip(text, at)
-    if _skip(text, at + 1) != len(text):
+        _, end = _DECODER.raw_decode(text, start)
+        found[name] = text[start:end]
+        at = _skip(text, end)
+        if more := text[at : at + 1] == ",":
+            at = _skip(text, at + 1)
+    if _past(text, at, "}") != len(text):
         raise ValueError("text follows its end")
     return found
 
