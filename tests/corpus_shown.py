@@ -11,7 +11,7 @@ from django.http import QueryDict
 from django.test import AsyncClient, override_settings
 from pages import following, load
 
-from checkpoints.stores import read
+from checkpoints.stores import close, read
 from explorer import addresses, stores, tilde
 
 if TYPE_CHECKING:
@@ -57,10 +57,17 @@ class ShownThread:
     namespaces: dict[str, list[ShownCheckpoint]]
 
 
-def shown(path: Path) -> dict[str, ShownThread]:
+def shown(place: Path | str) -> dict[str, ShownThread]:
     """Walk all pages of one store."""
-    with override_settings(EXPLORER_STORES=(str(path),), EXPLORER_TOKEN=TOKEN):
-        return asyncio.run(_walk())
+    with override_settings(EXPLORER_STORES=(str(place),), EXPLORER_TOKEN=TOKEN):
+        return asyncio.run(_walked())
+
+
+async def _walked() -> dict[str, ShownThread]:
+    try:
+        return await _walk()
+    finally:
+        await close()
 
 
 async def _walk() -> dict[str, ShownThread]:

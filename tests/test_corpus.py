@@ -10,20 +10,27 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
+from corpus_dump import restore
 from corpus_shown import ShownCheckpoint, ShownThread, shown
 
 from checkpoints.errors import OldSchema
-from checkpoints.stores import Location, read
+from checkpoints.inert import InertSerializer, payload
+from checkpoints.messages import message
+from checkpoints.snapshot import Snapshot
+from checkpoints.stores import Location, close, read
 from explorer.recall import forget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from postgres import Databases
 
 CORPUS = Path(os.environ.get("CHECKPOINT_CORPUS", "/nonexistent"))
 if "CHECKPOINT_CORPUS" not in os.environ:
@@ -32,6 +39,7 @@ if "CHECKPOINT_CORPUS" not in os.environ:
 KEY = "corpus-test-key!"
 BEFORE_0_3 = {"sqlite-1.0.0", "sqlite-1.0.4", "sqlite-2.0.1", "sqlite-2.0.5"}
 SEALED = "encrypted"
+DUMP = "postgres"
 NAMES = [
     str(path.relative_to(CORPUS).with_suffix(""))
     for path in sorted(CORPUS.rglob("*.sqlite"))
@@ -44,14 +52,15 @@ Checkpoints = dict[tuple[str, str, str], dict[str, Any]]
 class Database:
     """A reference database, what the official savers read in it, and what the app shows of it."""
 
-    def __init__(self, name: str, key: str | None) -> None:
+    def __init__(self, name: str, key: str | None, place: str | None = None) -> None:
         self.path = CORPUS / f"{name}.sqlite"
+        self.place = place or str(self.path)
         self.name = self.path.stem
         self.sealed = self.name == SEALED and key is None
         self.documents = [
             json.loads(path.read_text()) for path in self.path.parent.glob(f"{self.name}.expected*.json")
         ]
-        self.threads = shown(self.path)
+        self.threads = shown(self.place)
 
     @property
     def official(self) -> Iterator[tuple[tuple[str, str, str], dict[str, Any]]]:
@@ -97,15 +106,21 @@ def _untouched() -> Iterator[None]:
     assert fingerprint(CORPUS) == before
 
 
-@pytest.fixture(scope="module", params=[*((name, None) for name in NAMES), (SEALED, KEY)], ids=str)
+@pytest.fixture(
+    scope="module", params=[*((name, None) for name in NAMES), (SEALED, KEY), (DUMP, None)], ids=str
+)
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     name, key = request.param
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.delenv("LANGGRAPH_AES_KEY", raising=False)
         if key:
             patch.setenv("LANGGRAPH_AES_KEY", key)
         forget()  # a page of the same file, read with another key
-        yield Database(name, key)
+        url = None
+        if name == DUMP:
+            url = stack.enter_context(request.getfixturevalue("postgres").database())
+            restore(CORPUS / f"{name}.sql", url)
+        yield Database(name, key, url)
 
 
 def fingerprint(folder: Path) -> dict[str, tuple[int, str]]:
@@ -120,15 +135,18 @@ def fingerprint(folder: Path) -> dict[str, tuple[int, str]]:
     }
 
 
-def orphans(path: Path) -> set[str]:
-    with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as conn:
-        rows = conn.execute("SELECT thread_id FROM writes EXCEPT SELECT thread_id FROM checkpoints")
-        return {thread for (thread,) in rows}
+def orphans(database: Database) -> set[str]:
+    sql = "SELECT thread_id FROM {} EXCEPT SELECT thread_id FROM checkpoints"
+    if database.name == DUMP:
+        with psycopg.connect(database.place) as connection:
+            return {thread for (thread,) in connection.execute(sql.format("checkpoint_writes").encode())}
+    with closing(sqlite3.connect(f"{database.path.as_uri()}?immutable=1", uri=True)) as conn:
+        return {thread for (thread,) in conn.execute(sql.format("writes"))}
 
 
 def test_all_threads_are_listed(database: Database) -> None:
     alone = {thread for thread, seen in database.threads.items() if seen.status == "orphaned writes"}
-    assert alone == orphans(database.path)
+    assert alone == orphans(database)
     assert database.threads.keys() - alone == {thread for thread, _, _ in database.ids}
 
 
@@ -183,6 +201,57 @@ def test_questions_and_errors_are_those_the_graph_reported(database: Database) -
         assert all(error in " ".join(seen.failures) for error in failures)
         sealed = database.sealed and seen.status == "unreadable"
         assert sealed or len(seen.questions) == asked, state["checkpoint_id"]
+
+
+@pytest.mark.parametrize("name", ["current", DUMP])
+async def test_the_values_of_a_head_are_those_the_official_saver_reads(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    expected = json.loads((CORPUS / f"{name}.expected.json").read_text())
+    place = request.getfixturevalue("database_of_dump") if name == DUMP else str(CORPUS / f"{name}.sqlite")
+    compared = 0
+    for thread, listed in expected["threads"].items():
+        for ns, timeline in listed["namespaces"].items():
+            at = await head(place, thread, ns, timeline["latest"]["checkpoint_id"])
+            official = timeline["latest"]["channel_values"]
+            assert (at.metadata, at.values.keys()) == (timeline["latest"]["metadata"], official.keys())
+            assert agrees(official, at.values), (thread, ns)
+            compared += len(official)
+    assert compared > 300
+
+
+@pytest.fixture
+def database_of_dump(postgres: Databases) -> Iterator[str]:
+    with postgres.database() as url:
+        restore(CORPUS / f"{DUMP}.sql", url)
+        yield url
+
+
+async def head(place: str, thread: str, ns: str, id: str) -> Snapshot:
+    try:
+        row = await read(Location.parse(place), lambda opened: opened.checkpoint_row(thread, ns, id))
+        return Snapshot(row, InertSerializer())
+    finally:
+        await close()
+
+
+def agrees(said: Any, value: Any) -> bool:
+    """Tell whether a value is what the reference says of it in plain JSON.
+
+    Of a message that is the text, of an object of a class that could not be imported its fields.
+    """
+    inside = payload(value)
+    match said:
+        case {"__type__": str(kind), "fields": {"content": str(content)}} if ".messages." in kind:
+            found = message(value)
+            return found is not None and found.text == content
+        case dict() if any(key.startswith("__") for key in said):
+            return True
+        case dict():
+            return said.keys() == inside.keys() and all(agrees(said[key], inside[key]) for key in said)
+        case list():
+            return len(said) == len(inside) and all(map(agrees, said, inside))
+    return bool(said == inside)
 
 
 def status(state: dict[str, Any]) -> str:
