@@ -1,14 +1,17 @@
-"""`python -m benchmarks`: the savers beside the official ones, the store layer and the pages, in one run."""
+"""`python -m benchmarks`: the savers beside the official ones, the store layer and the pages, in one run.
+
+PostgreSQL is a server of its own, or the one that `TEST_POSTGRES_URL` names.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 
-from benchmarks import generator, layer, pages, savers
+from benchmarks import generator, layer, pages, postgres, savers
 
 SIZES = (1_000, 100_000, 1_000_000)
-SECTIONS = ("savers", "stores", "pages")
+SECTIONS = ("savers", "stores", "pages", "postgres")
 
 
 async def main() -> None:
@@ -29,6 +32,8 @@ async def main() -> None:
         await layer.report(stores, arguments.rounds)
     if "pages" in arguments.only:
         await pages.report(stores, arguments.rounds)
+    if "postgres" in arguments.only:
+        await postgres.report(arguments.rounds, arguments.operation)
 
 
 asyncio.run(main())

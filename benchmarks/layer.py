@@ -29,7 +29,7 @@ class Sample:
     checkpoint_id: str
 
 
-async def sample(path: Path) -> Sample:
+async def sample(location: Location) -> Sample:
     """Pick the longest thread of the first page."""
 
     async def pick(store: Store) -> Sample:
@@ -37,14 +37,17 @@ async def sample(path: Path) -> Sample:
         assert row.head
         return Sample(row.thread_id, row.head.checkpoint_id)
 
-    return await read(Location.parse(str(path)), pick)
+    return await read(location, pick)
 
 
 async def report(stores: dict[str, Path], rounds: int) -> None:
     """Print the median of each question at each size, and the first page against GROUP BY."""
     calls: dict[str, Callable[[], Awaitable[Any]]] = {}
     for size, path in stores.items():
-        calls |= {f"{size} {name}": call for name, call in (await _questions(path)).items()}
+        location = Location.parse(str(path))
+        asked = questions(location, await sample(location), await _key_in_the_middle(location))
+        asked[GROUP_BY] = _grouping(path)
+        calls |= {f"{size} {name}": call for name, call in asked.items()}
     taken = await medians(calls, rounds)
     names = [name.partition(" ")[2] for name in list(calls)[: len(calls) // len(stores)]]
     rows = {name: [f"{taken[f'{size} {name}']:.2f} ms" for size in stores] for name in names}
@@ -54,14 +57,8 @@ async def report(stores: dict[str, Path], rounds: int) -> None:
     table("Store layer, opening and closing included", list(stores), rows)
 
 
-async def _questions(path: Path) -> dict[str, Callable[[], Awaitable[Any]]]:
-    location = Location.parse(str(path))
-    chosen = await sample(path)
-    deep = await _key_of_a_later_page(location)
-
-    async def group() -> None:
-        with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as conn:
-            conn.execute(GROUPING).fetchall()
+def questions(location: Location, chosen: Sample, deep: str) -> dict[str, Callable[[], Awaitable[Any]]]:
+    """Return what the screens ask of a store, by what they show. `deep` is the key of a page."""
 
     def question(ask: Callable[[Store], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
         async def ask_it() -> None:
@@ -79,14 +76,21 @@ async def _questions(path: Path) -> dict[str, Callable[[], Awaitable[Any]]]:
         "checkpoint": question(
             lambda store: store.checkpoint_row(chosen.thread_id, "", chosen.checkpoint_id)
         ),
-        GROUP_BY: group,
     }
+
+
+def _grouping(path: Path) -> Callable[[], Awaitable[Any]]:
+    async def group() -> None:
+        with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as conn:
+            conn.execute(GROUPING).fetchall()
+
+    return group
 
 
 async def _nothing(store: Store) -> None:
     pass
 
 
-async def _key_of_a_later_page(location: Location) -> int:
+async def _key_in_the_middle(location: Location) -> str:
     page = await read(location, lambda store: store.threads(limit=1))
-    return page.threads[0].activity // 2
+    return str(int(page.threads[0].activity) // 2)

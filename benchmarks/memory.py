@@ -55,13 +55,14 @@ async def _growth(name: str) -> float:
             [(thread_id,)] = await cursor.fetchall()
         config: RunnableConfig = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
         await saver.aget_tuple(config)
-        before = _peak()
+        before = peak()
         async for _ in saver.alist(config):
             pass
-        return _peak() - before
+        return peak() - before
 
 
-def _peak() -> float:
+def peak() -> float:
+    """Return the most megabytes that this process ever had."""
     # Not getrusage: its peak is the parent's where that was larger, since Linux keeps it across exec.
     found = PEAK.search(STATUS.read_text())
     assert found

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from benchmarks.clock import medians, table
 from benchmarks.layer import sample
+from checkpoints.stores import Location
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -100,7 +101,7 @@ async def report(stores: dict[str, Path], rounds: int) -> None:
 async def _addresses(path: Path) -> dict[str, str]:
     from explorer.stores import registered
 
-    chosen = await sample(path)
+    chosen = await sample(Location.parse(str(path)))
     slug = next(slug for slug, location in registered().items() if location.path == str(path))
     place = {"store": slug, "thread": chosen.thread_id}
     return {
