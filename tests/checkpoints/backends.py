@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiosqlite
 import psycopg
+import pytest
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.postgres import PostgresSaver as OfficialPostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver as OfficialAsyncPostgresSaver
@@ -24,7 +25,7 @@ from checkpoints.sqlite import SqliteSaver
 from checkpoints.sqlite.aio import AsyncSqliteSaver
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -199,12 +200,17 @@ class Postgres(Backend):
 def _in_order(told: Any) -> Any:
     """Sort channels by name: the official saver has those that are blobs in any order."""
     if isinstance(told, CheckpointTuple):
-        values = dict(sorted(told.checkpoint["channel_values"].items()))
-        return told._replace(checkpoint={**told.checkpoint, "channel_values": values})
+        return told._replace(checkpoint=_in_order(told.checkpoint))
+    if isinstance(told, dict) and "channel_values" in told:
+        return {**told, "channel_values": dict(sorted(told["channel_values"].items()))}
     return [_in_order(each) for each in told] if isinstance(told, list) else told
 
 
-BACKENDS: Sequence[Backend] = (Sqlite(), Postgres())
+SQLITE, POSTGRES = BACKENDS = (Sqlite(), Postgres())
+# Each backend with each kind of what its savers work on: `parametrize(("backend", "kind"), …)`, indirectly.
+EACH_KIND = [pytest.param(each, kind, id=f"{each.name}-{kind}") for each in BACKENDS for kind in each.kinds]
+IN_SQLITE = pytest.mark.parametrize("backend", [pytest.param(SQLITE, id="sqlite")], indirect=True)
+IN_POSTGRES = pytest.mark.parametrize("backend", [pytest.param(POSTGRES, id="postgres")], indirect=True)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
-from backends import BACKENDS, Backend, stores
+from backends import BACKENDS, IN_SQLITE, POSTGRES, SQLITE, Backend, stores
 from graphs import Order, Point
 from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.checkpoint.conformance.capabilities import Capability
@@ -35,7 +35,6 @@ CAPABILITIES = (
     "copy_thread",
     "prune",
 )
-SQLITE, POSTGRES = BACKENDS
 
 
 class Adapted(BaseCheckpointSaver[str]):
@@ -281,7 +280,7 @@ async def test_the_synchronous_saver_does_it_too(mutant: Any, backend: Backend, 
         await CHECKS[mutant](backend, place, Adapted(saver))
 
 
-@pytest.mark.parametrize("backend", [SQLITE], indirect=True)
+@IN_SQLITE
 @pytest.mark.parametrize("mutant", MUTANTS)
 async def test_each_of_these_checks_fails_with_a_saver_that_is_so(
     mutant: Any, backend: Backend, new_store: Any

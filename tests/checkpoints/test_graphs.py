@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from backends import BACKENDS, Backend, Pair
+from backends import EACH_KIND, IN_POSTGRES, IN_SQLITE, Backend, Pair
 from graph_runs import aplay, lines, play, rows
 from graph_scenarios import OF_SQLITE, SCENARIOS, one_trip
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
@@ -25,14 +25,12 @@ if TYPE_CHECKING:
 
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
-SQLITE, POSTGRES = BACKENDS
 # Whose savers take turns on one store.
 TURNS: dict[str, Callable[[Backend], Sequence[Pair]]] = {
     "ours": lambda backend: [backend.ours],
     "official begins": lambda backend: [backend.official, backend.ours],
     "ours begins": lambda backend: [backend.ours, backend.official],
 }
-EACH_KIND = [(backend, kind) for backend in BACKENDS for kind in backend.kinds]
 EVERY = SCENARIOS | OF_SQLITE
 
 PLAIN = JsonPlusSerializer()
@@ -146,7 +144,7 @@ def test_our_saver_does_what_the_official_one_does(
     assert found.rows == expected.rows
 
 
-@pytest.mark.parametrize("backend", [SQLITE], indirect=True)
+@IN_SQLITE
 @pytest.mark.parametrize("turns", TURNS)
 @pytest.mark.parametrize("scenario", OF_SQLITE)
 def test_our_saver_does_so_with_what_only_sqlite_can_hold(
@@ -156,7 +154,7 @@ def test_our_saver_does_so_with_what_only_sqlite_can_hold(
     assert run(backend, new_store(), scenario, TURNS[turns](backend)) == expected
 
 
-@pytest.mark.parametrize("backend", [POSTGRES], indirect=True)
+@IN_POSTGRES
 @pytest.mark.parametrize("kind", ["pool", "pipeline"])
 @pytest.mark.parametrize("way", ["sync", "async"])
 @pytest.mark.parametrize("scenario", SCENARIOS)
