@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from checkpoints.postgres.codec import EMPTY, decode_json
@@ -35,10 +36,12 @@ PAGE = f"""\
 SELECT checkpoint_id, parent_checkpoint_id, {HELD} {NAMESPACE} AND checkpoint_id <= %(id)s
 ORDER BY checkpoint_id DESC LIMIT %(wanted)s"""
 CHANNEL_WRITES = f"""\
-SELECT checkpoint_id, path, task_id, idx, type, blob FROM {NO_PATH} CROSS JOIN LATERAL (
-    SELECT checkpoint_id, task_path AS path, task_id, idx, type, blob FROM checkpoint_writes
+SELECT -place, path, task_id, idx, type, blob
+FROM unnest(%(chain)s::text[]) WITH ORDINALITY AS chain (id, place) CROSS JOIN {NO_PATH}
+CROSS JOIN LATERAL (
+    SELECT task_path AS path, task_id, idx, type, blob FROM checkpoint_writes
     WHERE thread_id = %(thread_id)s AND checkpoint_ns = %(checkpoint_ns)s
-    AND checkpoint_id = ANY(%(chain)s::text[]) AND channel = %(channel)s OFFSET 0) AS found"""
+    AND checkpoint_id = chain.id AND channel = %(channel)s OFFSET 0) AS found"""
 SEED = f"""\
 SELECT (checkpoint -> 'channel_values' -> %(channel)s)::text, found.type, found.blob
 FROM (SELECT checkpoint {NAMESPACE} AND checkpoint_id = %(id)s) AS held
@@ -100,8 +103,7 @@ def complete(thread_id: str, checkpoint_ns: str, histories: dict[str, StoredHist
         of = {"thread_id": thread_id, "checkpoint_ns": checkpoint_ns, "channel": channel}
         if history.chain:
             rows = yield Statement(CHANNEL_WRITES, {**of, "chain": history.chain})
-            places = {id: -place for place, id in enumerate(history.chain)}
-            rows.sort(key=lambda row: (places[row[0]], row[1:4]))
+            rows.sort(key=itemgetter(0, 1, 2, 3))
             history.writes = [(task_id, channel, kind, blob) for _, _, task_id, _, kind, blob in rows]
         if history.seed:
             found = yield Statement(SEED, {**of, "id": history.seed.checkpoint_id})

@@ -58,14 +58,15 @@ WITH gone AS (
 SELECT DISTINCT key, value FROM gone CROSS JOIN LATERAL jsonb_each_text(versions)"""
 ORPHAN = f"""\
 UPDATE checkpoints SET parent_checkpoint_id = NULL
-{NAMESPACE.removeprefix("FROM checkpoints ")} AND parent_checkpoint_id = ANY(%(ids)s)"""
+{NAMESPACE.removeprefix("FROM checkpoints ")}
+AND parent_checkpoint_id = ANY(%(ids)s) AND checkpoint_id <> ALL(%(ids)s)"""
 REFERRED = f"""\
 SELECT DISTINCT key, value
 FROM checkpoints CROSS JOIN LATERAL jsonb_each_text(checkpoint -> 'channel_versions')
 {NAMESPACE.removeprefix("FROM checkpoints ")}"""
 DELETE_BLOBS = """\
 DELETE FROM checkpoint_blobs WHERE thread_id = %(thread_id)s AND checkpoint_ns = %(checkpoint_ns)s
-AND (channel, version) IN (SELECT * FROM unnest(%(channels)s::text[], %(versions)s::text[]))"""
+AND channel = %(channel)s AND version = ANY(%(versions)s)"""
 DELETE_NAMESPACE = tuple(
     f"DELETE FROM {table} WHERE thread_id = %s AND checkpoint_ns = %s" for table in TABLES
 )
@@ -137,13 +138,16 @@ def delete_checkpoints(thread_id: str, checkpoint_ns: str, ids: Collection[str])
     if not ids:
         return
     namespace = _key(thread_id, checkpoint_ns, ids=list(ids))
-    yield Statement(DELETE_WRITES, namespace)
-    freed = yield Statement(DELETE_CHECKPOINTS, namespace)
-    yield Statement(ORPHAN, namespace)
-    if garbage := {*freed} - {*(yield Statement(REFERRED, namespace))}:
-        channels, versions = map(list, zip(*garbage, strict=True))
-        of = _key(thread_id, checkpoint_ns, channels=channels, versions=versions)
-        yield Statement(DELETE_BLOBS, of)
+    yield Statement(ORPHAN, namespace, once=True)  # first, while there is one version of each row to read
+    yield Statement(DELETE_WRITES, namespace, once=True)
+    freed = yield Statement(DELETE_CHECKPOINTS, namespace, once=True)
+    garbage = {*freed} - {*(yield Statement(REFERRED, namespace))}
+    versions: dict[str, list[str]] = {}
+    for channel, version in garbage:
+        versions.setdefault(channel, []).append(version)
+    for channel in versions:
+        of = _key(thread_id, checkpoint_ns, channel=channel, versions=versions[channel])
+        yield Statement(DELETE_BLOBS, of, once=True)
 
 
 def delete_namespace(thread_id: str, checkpoint_ns: str) -> Operation[None]:
