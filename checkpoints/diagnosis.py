@@ -26,19 +26,23 @@ class Table:
 class Diagnosis:
     """What is known of a store.
 
-    `problems` are sentences, none when every row can be read. `threads` and `namespaces` are None where they
-    could not be counted; a problem says why. Sizes are bytes.
+    `problems` are sentences, none when every row can be read; `notes` are of what is no trouble, but could be
+    better. `threads` and `namespaces` are None where they could not be counted; a problem says why. Sizes are
+    bytes. `server` is a PostgreSQL's version; `journal_mode` and `wal_bytes` are of SQLite.
     """
 
     name: str
     era: str
-    journal_mode: str
     bytes: int
-    wal_bytes: int
     threads: int | None
     namespaces: int | None
     tables: tuple[Table, ...]
     problems: tuple[str, ...]
+    journal_mode: str = ""
+    wal_bytes: int = 0
+    server: str = ""
+    standby: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -24,14 +24,20 @@ def as_text(diagnosis: Diagnosis) -> str:
 
 def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield f"{diagnosis.name}: {diagnosis.era}"
-    yield _line("journal", diagnosis.journal_mode)
-    yield _line("size", f"{size(diagnosis.bytes)}, -wal {size(diagnosis.wal_bytes)}")
+    if diagnosis.server:
+        role = "standby" if diagnosis.standby else "primary"
+        yield _line("server", f"PostgreSQL {diagnosis.server}, {role}")
+        yield _line("size", size(diagnosis.bytes))
+    else:
+        yield _line("journal", diagnosis.journal_mode)
+        yield _line("size", f"{size(diagnosis.bytes)}, -wal {size(diagnosis.wal_bytes)}")
     yield _line("threads", _number(diagnosis.threads))
     yield _line("namespaces", _number(diagnosis.namespaces))
     for table in diagnosis.tables:
         yield _line(table.name, _table(table))
         for reason, rows in table.closed.items():
             yield _line("", f"{count(rows, 'row')} not looked into: {reason}")
+    yield from diagnosis.notes
     closed = any(table.closed for table in diagnosis.tables)
     yield from diagnosis.problems or (f"Every {'other ' if closed else ''}row can be read.",)
 
@@ -43,7 +49,7 @@ def _table(table: Table) -> str:
 
 
 def _line(label: str, text: str) -> str:
-    return f"  {label:<12} {text}"
+    return f"  {label:<17} {text}"
 
 
 def _number(number: int | None) -> str:

@@ -13,11 +13,11 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from checkpoints import doctor
 from checkpoints.doctor import diagnose
 from checkpoints.errors import StoreBusy
 from checkpoints.inert import InertSerializer
 from checkpoints.stores import Location
+from checkpoints.stores.sqlite import checkup
 from explorer.command import main
 from explorer.demo import store as demo
 
@@ -65,7 +65,7 @@ def test_counts_do_not_depend_on_how_often_it_connects(
     demo_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once = _diagnosis(demo_store)
-    monkeypatch.setattr(doctor, "HOLD_SECONDS", 0.0)
+    monkeypatch.setattr(checkup, "HOLD_SECONDS", 0.0)
     assert _diagnosis(demo_store) == at_once
 
 
@@ -128,7 +128,7 @@ def test_a_store_without_rowids_is_read_whole(
     for name, sql in tables:
         _change(store, f"ALTER TABLE {name} RENAME TO plain", f"{sql} WITHOUT ROWID")
         _change(store, f"INSERT INTO {name} SELECT * FROM plain", "DROP TABLE plain")
-    monkeypatch.setattr(doctor, "HOLD_SECONDS", hold)
+    monkeypatch.setattr(checkup, "HOLD_SECONDS", hold)
     found = _diagnosis(store)
     assert (found.tables, found.problems) == (expected.tables, ())
     assert (found.threads, found.namespaces) == (expected.threads, expected.namespaces)

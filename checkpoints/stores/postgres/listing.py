@@ -51,7 +51,7 @@ _GROUP = """
 SELECT max(checkpoint_id), thread_id FROM checkpoints GROUP BY thread_id
 HAVING {before} ORDER BY max(checkpoint_id) DESC, thread_id DESC LIMIT %(rows)s
 """.format(before=_BEFORE.format(id="max(checkpoint_id)", thread="thread_id"))
-_SCAN = """
+SKIP = """
 WITH RECURSIVE ids(thread_id) AS (
     (SELECT thread_id FROM {table} WHERE %(last)s::text IS NULL OR thread_id > %(last)s::text
      ORDER BY thread_id LIMIT 1)
@@ -62,9 +62,9 @@ WITH RECURSIVE ids(thread_id) AS (
 SELECT thread_id, CASE WHEN position(lower(%(needle)s) IN lower(thread_id)) > 0 THEN {key} END
 FROM (SELECT thread_id FROM ids WHERE thread_id IS NOT NULL LIMIT %(rows)s) ids
 """
-_COUNTED = _SCAN.format(table="checkpoints", key="''")
-_PLACED = _SCAN.format(table="checkpoints", key=place_sql("ids.thread_id"))
-_ORPHANED = _SCAN.format(
+_COUNTED = SKIP.format(table="checkpoints", key="''")
+_PLACED = SKIP.format(table="checkpoints", key=place_sql("ids.thread_id"))
+_ORPHANED = SKIP.format(
     table="checkpoint_writes",
     key="CASE WHEN NOT EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = ids.thread_id) THEN '' END",
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from checkpoints.errors import CheckpointNotFound, ReadTimeout, ThreadNotFound
 from checkpoints.inert import InertSerializer
 from checkpoints.postgres.driver import arun, run
-from checkpoints.statements import Operation, Statement
+from checkpoints.statements import Operation, Row, Statement
 from checkpoints.stores.postgres import pool, threads, timeline
 from checkpoints.stores.postgres.failures import READ_SECONDS
 from checkpoints.stores.postgres.listing import count_threads
@@ -36,7 +36,7 @@ T = TypeVar("T")
 COUNT_SECONDS = 0.25
 
 # Partitions have sizes of their own.
-_SERVER = """
+SERVER = """
 SELECT current_setting('server_version'), pg_is_in_recovery(),
        (SELECT coalesce(sum(pg_total_relation_size(part)), 0)::int8
         FROM unnest(ARRAY['checkpoints', 'checkpoint_blobs', 'checkpoint_writes']) name,
@@ -73,7 +73,7 @@ class PostgresStore:
         return AsyncPostgresSaver(self.conn, serde=self.serde)
 
     async def overview(self) -> Overview:
-        [(version, standby, size)] = await self._run(_asked(Statement(_SERVER)))
+        [(version, standby, size)] = await self._run(asked(Statement(SERVER)))
         count, more = await self._run(count_threads(COUNT_SECONDS))
         return Overview(
             name=self.location.name,
@@ -123,7 +123,7 @@ class PostgresStore:
         return await self._run(timeline.writes_of(self._schema, thread_id, ns, checkpoint_id))
 
     async def change_probe(self) -> str:
-        [(probe,)] = await self._run(_asked(Statement(_PROBE)))
+        [(probe,)] = await self._run(asked(Statement(_PROBE)))
         return str(probe)
 
     async def _run(self, operation: Operation[T]) -> T:
@@ -149,7 +149,7 @@ async def read_since(
     """Ask the question unless nobody has written since the mark; return the next mark with the answer."""
     serde = InertSerializer.from_environment()
     async with pool.reading(location) as conn:
-        [(now,)] = await _run(location, conn, _asked(Statement(_PROBE)))
+        [(now,)] = await _run(location, conn, asked(Statement(_PROBE)))
         if now == mark:
             return None
         schema = await _run(location, conn, Schema.look(location.name))
@@ -176,7 +176,8 @@ async def _run(location: Location, conn: psycopg.AsyncConnection[Any], operation
         raise ReadTimeout(f"{location.name} did not answer in time.") from None
 
 
-def _asked(statement: Statement) -> Operation[list[tuple[Any, ...]]]:
+def asked(statement: Statement) -> Operation[list[Row]]:
+    """Execute one statement."""
     return (yield statement)
 
 
