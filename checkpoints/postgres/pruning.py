@@ -19,20 +19,24 @@ if TYPE_CHECKING:
     from checkpoints.postgres.tables import PostgresTables
     from checkpoints.statements import Operation, Row
 
-NAMESPACES = "SELECT DISTINCT checkpoint_ns FROM checkpoints WHERE thread_id = %s"
-HEAD_ID = f"SELECT checkpoint_id {NAMESPACE} ORDER BY checkpoint_id DESC LIMIT 1"
 # Of a checkpoint's values only the names, those of its blobs too.
-DESCRIBE = f"""\
+DESCRIBED = f"""\
 SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint ->> 'v',
     ARRAY(SELECT key FROM jsonb_each(checkpoint -> 'channel_values')
           UNION SELECT key FROM jsonb_each_text(checkpoint -> 'channel_versions') AS held (key, version)
           WHERE EXISTS (SELECT 1 FROM checkpoint_blobs WHERE thread_id = %(thread_id)s
-              AND checkpoint_ns = %(checkpoint_ns)s AND channel = held.key
+              AND checkpoint_ns = at.checkpoint_ns AND channel = held.key
               AND checkpoint_blobs.version = held.version AND type <> '{EMPTY}' OFFSET 0)),
     ARRAY(SELECT key FROM jsonb_each(checkpoint -> 'channel_versions')),
-    metadata -> 'parents' ->> ''
-{NAMESPACE} AND checkpoint_id = %(id)s"""
-EXISTS = f"SELECT 1 {NAMESPACE} AND checkpoint_id = %(id)s"
+    metadata -> 'parents' ->> ''"""
+DESCRIBE = f"{DESCRIBED} {NAMESPACE.replace('checkpoints', 'checkpoints AS at')} AND checkpoint_id = %(id)s"
+HEADS = f"""\
+{DESCRIBED}
+FROM (SELECT DISTINCT checkpoint_ns FROM checkpoints WHERE thread_id = %(thread_id)s) AS named (ns)
+CROSS JOIN LATERAL (
+    SELECT * FROM checkpoints WHERE thread_id = %(thread_id)s AND checkpoint_ns = ns
+    ORDER BY checkpoint_id DESC LIMIT 1) AS at"""
+EXISTING = f"SELECT checkpoint_id {NAMESPACE} AND checkpoint_id = ANY(%(ids)s)"
 LINKS = f"SELECT checkpoint_id, parent_checkpoint_id {NAMESPACE}"
 COUNTED = f"""\
 SELECT DISTINCT checkpoint_ns, key
@@ -67,8 +71,8 @@ FROM checkpoints CROSS JOIN LATERAL jsonb_each_text(checkpoint -> 'channel_versi
 DELETE_BLOBS = """\
 DELETE FROM checkpoint_blobs WHERE thread_id = %(thread_id)s AND checkpoint_ns = %(checkpoint_ns)s
 AND channel = %(channel)s AND version = ANY(%(versions)s)"""
-DELETE_NAMESPACE = tuple(
-    f"DELETE FROM {table} WHERE thread_id = %s AND checkpoint_ns = %s" for table in TABLES
+DELETE_NAMESPACES = tuple(
+    f"DELETE FROM {table} WHERE thread_id = %s AND checkpoint_ns = ANY(%s)" for table in TABLES
 )
 
 RUNS = """\
@@ -77,24 +81,25 @@ SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints WHERE metadata -
 
 def heads(thread_id: str) -> Operation[list[Described]]:
     """Return the newest checkpoint of each namespace."""
-    found = []
-    for (checkpoint_ns,) in (yield Statement(NAMESPACES, (thread_id,))):
-        [(id,)] = yield Statement(HEAD_ID, {"thread_id": thread_id, "checkpoint_ns": checkpoint_ns})
-        found.append((yield from describe(thread_id, checkpoint_ns, id)))
-    return found
+    return [_described(row) for row in (yield Statement(HEADS, {"thread_id": thread_id}))]
 
 
 def describe(thread_id: str, checkpoint_ns: str, id: str) -> Operation[Described]:
     """Return what one checkpoint says about itself."""
     [row] = yield Statement(DESCRIBE, _key(thread_id, checkpoint_ns, id=id))
+    return _described(row)
+
+
+def _described(row: Row) -> Described:
     ns, id, parent_id, version, held, versioned, root_id = row
     number = int(version) if (version or "").isdecimal() else None
     return Described(ns, id, parent_id, number, held, versioned, root_id)
 
 
-def exists(thread_id: str, checkpoint_ns: str, id: str) -> Operation[bool]:
-    """Tell whether there is such a checkpoint."""
-    return bool((yield Statement(EXISTS, _key(thread_id, checkpoint_ns, id=id))))
+def existing(thread_id: str, checkpoint_ns: str, ids: Collection[str]) -> Operation[set[str]]:
+    """Return those of these checkpoints that there are."""
+    found = yield Statement(EXISTING, _key(thread_id, checkpoint_ns, ids=list(ids)))
+    return {id for (id,) in found}
 
 
 def links(thread_id: str, checkpoint_ns: str) -> Operation[dict[str, str | None]]:
@@ -150,10 +155,10 @@ def delete_checkpoints(thread_id: str, checkpoint_ns: str, ids: Collection[str])
         yield Statement(DELETE_BLOBS, of, once=True)
 
 
-def delete_namespace(thread_id: str, checkpoint_ns: str) -> Operation[None]:
-    """Delete all rows of a namespace."""
-    for sql in DELETE_NAMESPACE:
-        yield Statement(sql, (thread_id, checkpoint_ns))
+def delete_namespaces(thread_id: str, namespaces: Collection[str]) -> Operation[None]:
+    """Delete all rows of some namespaces."""
+    for sql in DELETE_NAMESPACES:
+        yield Statement(sql, (thread_id, list(namespaces)), once=True)
 
 
 class RunSearch:

@@ -42,14 +42,14 @@ class PostgresTables:
     complete = staticmethod(lineage.complete)
     heads = staticmethod(pruning.heads)
     describe = staticmethod(pruning.describe)
-    exists = staticmethod(pruning.exists)
+    existing = staticmethod(pruning.existing)
     links = staticmethod(pruning.links)
     counted = staticmethod(pruning.counted)
     written = staticmethod(pruning.written)
     oldest_write = staticmethod(pruning.oldest_write)
     has_sends = staticmethod(pruning.has_sends)
     delete_checkpoints = staticmethod(pruning.delete_checkpoints)
-    delete_namespace = staticmethod(pruning.delete_namespace)
+    delete_namespaces = staticmethod(pruning.delete_namespaces)
 
     def decode(self, stored: Stored, config: RunnableConfig | None = None) -> CheckpointTuple:
         return decode(self.serde, stored)

@@ -31,14 +31,14 @@ def prune(tables: Tables[Any], thread_id: str, strategy: str) -> Operation[None]
 def _keep_latest(tables: Tables[Any], thread_id: str) -> Operation[None]:
     heads = {head.checkpoint_ns: head for head in (yield from tables.heads(thread_id))}
     past = yield from _past_calls(tables, thread_id, heads)
+    if past:
+        yield from tables.delete_namespaces(thread_id, past)
     needs = Needs(tables, thread_id)
-    for checkpoint_ns, head in heads.items():
-        if checkpoint_ns in past:
-            yield from tables.delete_namespace(thread_id, checkpoint_ns)
-        else:
-            ids = yield from tables.links(thread_id, checkpoint_ns)
-            kept = {head.checkpoint_id, *(yield from needs.of(head))}
-            yield from tables.delete_checkpoints(thread_id, checkpoint_ns, ids.keys() - kept)
+    for checkpoint_ns in heads.keys() - past:
+        head = heads[checkpoint_ns]
+        ids = yield from tables.links(thread_id, checkpoint_ns)
+        kept = {head.checkpoint_id, *(yield from needs.of(head))}
+        yield from tables.delete_checkpoints(thread_id, checkpoint_ns, ids.keys() - kept)
 
 
 def root_of(metadata: Any) -> str | None:
@@ -54,13 +54,10 @@ def _past_calls(tables: Tables[Any], thread_id: str, heads: Mapping[str, Describ
     A call's namespace ends in its task's id. One without is a subgraph with a memory of its own
     (`checkpointer=True`), which the next call goes on with.
     """
-    past: set[str] = set()
-    for checkpoint_ns, head in heads.items():
-        root_id = head.root_id if ":" in checkpoint_ns and "" in heads else None
-        if (
-            root_id
-            and root_id != heads[""].checkpoint_id
-            and (yield from tables.exists(thread_id, "", root_id))
-        ):
-            past.add(checkpoint_ns)
-    return past
+    if "" not in heads:
+        return set()
+    calls = {ns: head.root_id for ns, head in heads.items() if ":" in ns and head.root_id is not None}
+    roots = set(calls.values()) - {heads[""].checkpoint_id}
+    # A root that is not there yet: its run stores it after the subgraph's.
+    saved = set((yield from tables.existing(thread_id, "", roots))) if roots else set()
+    return {checkpoint_ns for checkpoint_ns, root_id in calls.items() if root_id in saved}

@@ -153,8 +153,10 @@ class Tables(Protocol[S]):
     def describe(self, thread_id: str, checkpoint_ns: str, id: str) -> Operation[Described]:
         """Return what one checkpoint says about itself."""
 
-    def exists(self, thread_id: str, checkpoint_ns: str, id: str) -> Operation[bool]:
-        """Tell whether there is such a checkpoint."""
+    def existing(
+        self, thread_id: str, checkpoint_ns: str, ids: Collection[str]
+    ) -> Operation[Collection[str]]:
+        """Return those of these checkpoints that there are."""
 
     def links(self, thread_id: str, checkpoint_ns: str) -> Operation[Mapping[str, str | None]]:
         """Return the parent of each checkpoint of a namespace, by id."""
@@ -179,5 +181,5 @@ class Tables(Protocol[S]):
     def delete_checkpoints(self, thread_id: str, checkpoint_ns: str, ids: Collection[str]) -> Operation[None]:
         """Delete checkpoints of a namespace with their writes. One whose parent goes is left with none."""
 
-    def delete_namespace(self, thread_id: str, checkpoint_ns: str) -> Operation[None]:
-        """Delete all rows of a namespace."""
+    def delete_namespaces(self, thread_id: str, namespaces: Collection[str]) -> Operation[None]:
+        """Delete all rows of some namespaces."""

@@ -16,7 +16,7 @@ from checkpoints.sqlite.operations import BY_ID, NAMESPACE, select
 from checkpoints.statements import Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -68,15 +68,19 @@ def _described(serde: SerializerProtocol, row: Row) -> Described:
     )
 
 
-def exists(thread_id: str, checkpoint_ns: str, id: str) -> Operation[bool]:
-    """Tell whether there is such a checkpoint."""
-    return bool((yield from select(EXISTS, (thread_id, checkpoint_ns, id))))
+def existing(thread_id: str, checkpoint_ns: str, ids: Collection[str]) -> Operation[set[str]]:
+    """Return those of these checkpoints that there are."""
+    found = set()
+    for id in ids:
+        if (yield from select(EXISTS, (thread_id, checkpoint_ns, id))):
+            found.add(id)
+    return found
 
 
-def delete_namespace(thread_id: str, checkpoint_ns: str) -> Operation[None]:
-    """Delete all rows of a namespace."""
+def delete_namespaces(thread_id: str, namespaces: Collection[str]) -> Operation[None]:
+    """Delete all rows of some namespaces."""
     for sql in DELETE_NAMESPACE:
-        yield Statement(sql, (thread_id, checkpoint_ns))
+        yield Statement(sql, many=[(thread_id, checkpoint_ns) for checkpoint_ns in namespaces])
 
 
 def counted(serde: SerializerProtocol, thread_id: str) -> Operation[dict[str, set[str]]]:

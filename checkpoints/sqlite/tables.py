@@ -43,11 +43,11 @@ class SqliteTables:
     links = staticmethod(operations.links)
     link = staticmethod(lineage.link)
     complete = staticmethod(lineage.complete)
-    exists = staticmethod(pruning.exists)
+    existing = staticmethod(pruning.existing)
     written = staticmethod(pruning.written)
     oldest_write = staticmethod(pruning.oldest_write)
     has_sends = staticmethod(pruning.has_sends)
-    delete_namespace = staticmethod(pruning.delete_namespace)
+    delete_namespaces = staticmethod(pruning.delete_namespaces)
 
     def decode(self, stored: Stored, config: RunnableConfig | None = None) -> CheckpointTuple:
         return decode(self.serde, stored, config)
