@@ -29,6 +29,8 @@ STEPS = 20  # of the template, the checkpoints of which others take turns to loo
 ACTIVE = 60
 BEGINNING = 0x1EF00000  # of the first id: each kind of thread begins then
 
+TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
+NEVER = "ALTER TABLE {} SET (autovacuum_enabled = off)"
 # The places in time of all steps, the name of each thread and checkpoint, and what that looks like.
 NUMBERED = f"""\
 CREATE TEMP TABLE numbered AS
@@ -63,10 +65,7 @@ FROM numbered JOIN models USING (model) JOIN checkpoint_writes
     ON checkpoint_writes.thread_id = '{TEMPLATE}' AND models.checkpoint_id = checkpoint_writes.checkpoint_id
 ORDER BY n"""
 FORGET = (
-    *(
-        f"DELETE FROM {table} WHERE thread_id = '{TEMPLATE}'"
-        for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
-    ),
+    *(f"DELETE FROM {table} WHERE thread_id = '{TEMPLATE}'" for table in TABLES),
     "DROP TABLE numbered, models",
 )
 IDS = "SELECT checkpoint_id FROM checkpoints WHERE thread_id = %s ORDER BY checkpoint_id"
@@ -90,7 +89,9 @@ class Threads:
 SHORT = (Threads(200, 20, generator.MEDIUM), Threads(1, 2_000, generator.MEDIUM))
 SMALL = (Threads(500, 20),)
 LIGHT = (Threads(1, 20_000),)
-MANY = (Threads(50_000, 20), Threads(1, 20_000, generator.MEDIUM))
+LONG = Threads(1, 20_000), Threads(1, 20_000, generator.MEDIUM)
+MANY = (Threads(50_000, 20), *LONG)
+NEW = (Threads(5_000, 20), *LONG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +117,17 @@ class Database:
             return [id for (id,) in conn.execute(IDS, (thread_id,))]
 
 
-def stored(server: str, name: str, kinds: tuple[Threads, ...]) -> Database:
-    """Return a database with these threads, generated once for each server."""
+def stored(server: str, name: str, kinds: tuple[Threads, ...], *, analyzed: bool = True) -> Database:
+    """Return a database with these threads, generated once for each server.
+
+    One that is not `analyzed` is as after much was written at once: without statistics.
+    """
 
     def write(saver: OfficialSaver) -> None:
         for number, kind in enumerate(kinds):
             _multiply(saver, number, kind)
 
-    return Database(server, _generated(server, name, write), kinds)
+    return Database(server, _generated(server, name, write, analyzed=analyzed), kinds)
 
 
 def delta(server: str, checkpoints: int) -> Database:
@@ -152,7 +156,9 @@ def version(state: dict[str, Any], number: int) -> dict[str, Any]:
     return {**state, "channel_versions": versions}
 
 
-def _generated(server: str, name: str, write: Callable[[OfficialSaver], None]) -> str:
+def _generated(
+    server: str, name: str, write: Callable[[OfficialSaver], None], *, analyzed: bool = True
+) -> str:
     full_name = f"benchmark_{LAYOUT}_{name}"
     if not servers.exists(server, full_name):
         began = time.perf_counter()
@@ -161,8 +167,11 @@ def _generated(server: str, name: str, write: Callable[[OfficialSaver], None]) -
         with OfficialSaver.from_conn_string(url_of(server, partial)) as saver:
             saver.setup()
             saver.conn.execute("SET synchronous_commit = off")  # type: ignore[union-attr]
+            for table in () if analyzed else TABLES:
+                saver.conn.execute(NEVER.format(table))  # type: ignore[union-attr]
             write(saver)
-            saver.conn.execute("VACUUM ANALYZE")  # type: ignore[union-attr]
+            if analyzed:
+                saver.conn.execute("VACUUM ANALYZE")  # type: ignore[union-attr]
             saver.conn.execute("CHECKPOINT")  # type: ignore[union-attr]
             [row] = saver.conn.execute(SIZE).fetchall()  # type: ignore[union-attr]
         servers.rename(server, partial, full_name)

@@ -33,7 +33,7 @@ class Growth:
     async def run(self) -> dict[str, float]:
         """Return the seconds and megabytes of each."""
         many = databases.stored(self.server, "many", databases.MANY)
-        [thread_id] = many.threads(1)
+        [thread_id] = many.threads(2)
         taken = {}
         for name, whose in (("ours", "our"), ("official", "official")):
             taken[f"{whose} time"], taken[f"{whose} memory"] = _measure(name, many.url, thread_id)

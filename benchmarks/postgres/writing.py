@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 AGENTS, PUTS = 50, 4
 THREADS, PUTS_OF_A_THREAD = 8, 25
-ALONE = 50
+ALONE = 20
 SIZES = {"1 KB": generator.SMALL, "10 KB": generator.MEDIUM, "100 KB": (100, 32)}
 METADATA = {"source": "loop", "step": 1, "parents": {}}
 TASK_PATH = "~__pregel_pull, agent"
