@@ -42,7 +42,7 @@ def step_lines(
 ) -> tuple[StepLine, ...]:
     """Return the lines of a page. The row after the last one shown only tells whether it is its parent."""
     below = [*(step.at.id for step in related[1:]), None]
-    sealed = any(row.encrypted for row in page.checkpoints)
+    sealed = any(row.sealed for row in page.checkpoints)
     lines: list[StepLine] = []
     for index, step in enumerate(related[:shown]):
         marks = _marks(step, below[index], page, head=index == 0 and page.newer is None, sealed=sealed)
@@ -147,8 +147,8 @@ def _marks(
         yield _mark(
             f"{page.children[at.id]} branches", "fork", "More than one checkpoint continues from here"
         )
-    if sealed and at.row.encrypted is False:
-        yield _mark("not encrypted", "bad", "Other rows of this thread are encrypted, this one is not")
+    if sealed and at.row.plain:
+        yield _mark("not encrypted", "bad", "Others of this thread are encrypted; some of this one is not")
     if any(task.failed for task in step.ran):
         yield _mark("error", "bad", "A task that ran from here failed")
     if any(task.interrupts for task in step.ran):

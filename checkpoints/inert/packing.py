@@ -7,7 +7,8 @@ from typing import Any
 import ormsgpack
 
 from checkpoints.inert.msgpack import Deferred, Extension
-from checkpoints.inert.nodes import Rotten
+from checkpoints.inert.nodes import Encrypted, Rotten
+from checkpoints.inert.pickled import Pickled
 
 _PACK = (
     ormsgpack.OPT_NON_STR_KEYS
@@ -46,6 +47,7 @@ def _packable(value: Any) -> ormsgpack.Ext | ormsgpack.Fragment:
 
 
 def _comparable(value: Any) -> ormsgpack.Ext | ormsgpack.Fragment:
-    if isinstance(value, Deferred | Rotten) and isinstance(value.raw, bytes):
-        return ormsgpack.Ext(127, value.raw)  # a fragment would have to be sound
+    if isinstance(value, Deferred | Rotten | Encrypted | Pickled):
+        # A fragment would have to be sound. What is NULL or was too large to be read has no bytes.
+        return ormsgpack.Ext(127, value.raw if isinstance(value.raw, bytes) else repr(value).encode())
     return _packable(value)

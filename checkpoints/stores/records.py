@@ -61,10 +61,18 @@ class CheckpointRow:
     channels: tuple[ChannelRow, ...] | None = None
 
     @property
-    def encrypted(self) -> bool | None:
-        """Whether the content is encrypted, as far as it can be; None where nothing of it can."""
-        kinds = [self.type or ""] if self.channels is None else [each.type for each in self.channels]
-        return all("+" in kind for kind in kinds) if kinds else None
+    def sealed(self) -> bool:
+        """Whether some of the content is encrypted."""
+        return any("+" in kind for kind in self._kinds)
+
+    @property
+    def plain(self) -> bool:
+        """Whether some of the content is not, of what can be: in PostgreSQL the document never is."""
+        return any("+" not in kind for kind in self._kinds)
+
+    @property
+    def _kinds(self) -> list[str]:
+        return [self.type or ""] if self.channels is None else [each.type for each in self.channels]
 
     @property
     def weight(self) -> int:

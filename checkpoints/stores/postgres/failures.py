@@ -107,6 +107,7 @@ _STATES: dict[str, _Found] = {
     "57P03": _STARTING,
     "53300": _NONE_LEFT,
     "53": _RESOURCES,
+    "22": (StoreUnreadable, "A row of {name} is not what a saver writes.", "Look at it with psql."),
     "54001": (StoreUnreadable, "{name} holds JSON that its own server cannot write out.", ""),
     "57P": _LOST,
     "08": _LOST,
