@@ -17,7 +17,6 @@ from django.core.management.utils import get_random_secret_key
 from django.db import DatabaseError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 
-from checkpoints.stores import Location
 from explorer.database import LOCK_SECONDS
 from explorer.models import ONLY, Installation
 
@@ -105,7 +104,7 @@ def _explained() -> Iterator[None]:
     """Say what is wrong without the driver's text, which may hold the URL; leave no connection open."""
     try:
         yield
-    except (DatabaseError, OSError) as error:
+    except (DatabaseError, OSError, UnicodeError) as error:  # UnicodeError: a host that cannot be one
         raise CommandError(_refusal(error) or _reason(error)) from None
     finally:
         connection.close()
@@ -122,7 +121,8 @@ def _refusal(error: Exception) -> str | None:
     told = error.__cause__
     if not isinstance(told, OperationalError) or told.sqlstate:
         return None
-    return f"DATABASE_URL: {refusal(told, Location.parse(os.environ['DATABASE_URL']).name)}"
+    # Not its name: where a password is misplaced in the URL, that is a part of it.
+    return str(refusal(told, "DATABASE_URL"))
 
 
 def _reason(error: BaseException | None) -> str:

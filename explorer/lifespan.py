@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError
 
 from checkpoints import stores
+from checkpoints.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,11 +36,18 @@ class Lifespan:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup
+        # Servers take any error that leaves here for "no lifespan", and serve.
+        failed = "The explorer could not start."
+        started = False
         try:
             await asyncio.to_thread(self._start)
-        except CommandError as error:
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            started = True
+        except (CommandError, ImproperlyConfigured, StoreError) as error:
+            failed = str(error)
             return
+        finally:
+            if not started:
+                await send({"type": "lifespan.startup.failed", "message": failed})
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown
         await stores.close()

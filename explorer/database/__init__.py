@@ -31,11 +31,17 @@ def configured(url: str | None) -> dict[str, Any]:
         case "postgresql" | "postgres":
             return _postgresql(url)
         case "sqlite" if rest.startswith("/") and len(rest) > 1:
-            return _sqlite(Path(unquote(rest[1:])))
+            return _sqlite(_path(unquote(rest[1:])))
         case "sqlite":
             raise ImproperlyConfigured(f"DATABASE_URL names no file. {FORMS}")
         case _:
             raise ImproperlyConfigured(f"DATABASE_URL is of a kind that is not supported. {FORMS}")
+
+
+def _path(text: str) -> Path:
+    if "\0" in text:
+        raise ImproperlyConfigured(f"DATABASE_URL names no file. {FORMS}")
+    return Path(text)
 
 
 def _sqlite(path: Path) -> dict[str, Any]:
@@ -57,7 +63,7 @@ def _postgresql(url: str) -> dict[str, Any]:
             "application_name": APP,
             **conninfo_to_dict(url),
         }
-    except ProgrammingError:  # its text quotes the URL
+    except (ProgrammingError, ValueError):  # its text quotes the URL; ValueError: that is no UTF-8
         raise ImproperlyConfigured(f"DATABASE_URL is not a valid URL of PostgreSQL. {FORMS}") from None
     name = options.pop("dbname", "")
     if not name and "service" not in options:

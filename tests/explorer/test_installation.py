@@ -236,7 +236,11 @@ def test_a_role_that_may_only_read_starts_servers_after_the_first(
         ("postgresql://ana:secret@db.example", "names no database"),
         ("postgresql://ana:sec ret@db.example/app", "is not a valid URL of PostgreSQL"),
         ("postgresql://ana:secret@db.example/app?password2=secret", "is not a valid URL of PostgreSQL"),
-        ("postgresql://ana:secret@127.0.0.1:1/app", "DATABASE_URL: No server answers for app."),
+        ("postgresql://ana:secret@127.0.0.1:1/app", "No server answers for DATABASE_URL."),
+        ("postgresql://ana:sec/ret@127.0.0.1:1/secret", "No server answers for DATABASE_URL."),
+        ("postgresql://ana:secret%ff@db.example/app", "is not a valid URL of PostgreSQL"),
+        ("postgresql://ana:secret@a..b/app", "cannot be opened or prepared"),
+        ("sqlite:////secret%00", "names no file"),
     ],
 )
 def test_an_unusable_database_is_named_without_its_secrets(
@@ -261,7 +265,7 @@ def test_a_wrong_password_is_named(complaint: Callable[[str], str]) -> None:
         (own.data / "pg_hba.conf").write_text("local all ana scram-sha-256\nlocal all all trust\n")
         execute(own.url, "SELECT pg_reload_conf()")
         said = complaint(own.url.replace("//postgres@", "//ana:secret@"))
-    assert "DATABASE_URL: The server of postgres refused the user or the password." in said
+    assert "The server of DATABASE_URL refused the user or the password." in said
     assert "secret" not in said
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -82,6 +83,26 @@ def test_a_database_that_cannot_be_opened_stops_the_server() -> None:
     said = refusal(DATABASE_URL="sqlite:////proc/secret/app.sqlite3")
     assert "The database of DATABASE_URL cannot be opened or prepared." in said
     assert "secret" not in said
+
+
+def test_an_error_that_nobody_foresaw_stops_the_server_too() -> None:
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    async def start() -> list[str]:
+        told: list[str] = []
+
+        async def receive() -> dict[str, str]:
+            return {"type": "lifespan.startup"}
+
+        async def send(message: dict[str, str]) -> None:
+            told.append(message["type"])
+
+        with pytest.raises(ZeroDivisionError):
+            await Lifespan(get_asgi_application(), broken)({"type": "lifespan"}, receive, send)
+        return told
+
+    assert asyncio.run(start()) == ["lifespan.startup.failed"]
 
 
 def test_the_environment_names_stores_and_token(uvicorn: Callable[..., Served], demo_store: Path) -> None:
