@@ -111,11 +111,12 @@ REPLACE_WRITES = ADD_WRITES.replace(
 WRITE_TYPES = ("text", "text", "text", "text", "text", "int", "text", "text", "bytea")
 FEW_ROWS = 100  # more are sent as arrays: a statement has at most 65,535 parameters
 
-TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
-# One statement: all three see the same moment of a thread that is being written.
+TABLES = ("checkpoint_writes", "checkpoints", "checkpoint_blobs")  # in the order in which they are locked
+# One statement: all three see the same moment of a thread that is being written. What stands in WITH runs
+# last to first: checkpoints are locked before blobs, as in a put, or both might wait for each other.
 DELETE_THREAD = """\
-WITH gone AS (DELETE FROM checkpoints WHERE thread_id = %(thread_id)s),
-blobs AS (DELETE FROM checkpoint_blobs WHERE thread_id = %(thread_id)s)
+WITH blobs AS (DELETE FROM checkpoint_blobs WHERE thread_id = %(thread_id)s),
+gone AS (DELETE FROM checkpoints WHERE thread_id = %(thread_id)s)
 DELETE FROM checkpoint_writes WHERE thread_id = %(thread_id)s"""
 # One at a time into a thread: who waits here sees what the one before has copied.
 RESERVE = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 20260411))"
