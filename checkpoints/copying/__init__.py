@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -85,11 +86,13 @@ async def acopy_thread(
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        await asyncio.to_thread(stop.ask)
-        await asyncio.wait([work])
-        if work.exception() is None:
-            return work.result()
-        raise
+        asking = asyncio.ensure_future(asyncio.to_thread(stop.ask))
+        while not (work.done() and asking.done()):
+            with suppress(asyncio.CancelledError):  # once is enough: what ends here, ends wholly
+                await asyncio.wait((work, asking))
+        if work.exception():
+            raise
+        return work.result()
 
 
 def _copy(

@@ -249,7 +249,7 @@ def _metadata(stored: Any) -> str:
 def _write(row: Row) -> Row:
     ns, id, task_id, idx, path, channel, kind, value = row
     _require_texts(ns, id, task_id, path, channel, kind)
-    if not isinstance(idx, int) or not isinstance(value, bytes | str):
+    if not isinstance(idx, int) or not -(1 << 31) <= idx < 1 << 31 or not isinstance(value, bytes | str):
         raise ValueError("it has a write that is stored in a way that no release does")
     return (*row[:-1], value.encode() if isinstance(value, str) else value)
 

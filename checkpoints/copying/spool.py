@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from checkpoints.statements import Row
 
-WAIT = 30.0  # seconds for the lock of a target that is attached
+WAIT = 0.2  # seconds for the lock of a target that is attached, until the copy looks whether it shall stop
 CACHE = 16_384  # KB; the rest is in a file that is deleted as soon as it is open
 
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
@@ -71,8 +71,8 @@ class Spool:
             self.conn.executemany(_sql(_INSERT, table), rows)
 
     def rows(self, table: Table) -> Iterator[Row]:
-        """Yield the rows of a table."""
-        yield from self.conn.execute(_sql(_SELECT, table))
+        """Return the rows of a table, one at a time."""
+        return self.conn.execute(_sql(_SELECT, table))
 
     def size(self, table: Table) -> Size:
         """Return how many rows a table has, and the bytes of their content."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from checkpoints.copying.pages import Dialect, Size, page, total
-from checkpoints.copying.spool import WAIT, content
+from checkpoints.copying.spool import content
 from checkpoints.copying.tables import CHECKPOINTS, TABLES, Kind
 from checkpoints.errors import (
     CopyRefused,
@@ -22,7 +23,7 @@ from checkpoints.errors import (
     ThreadExists,
     ThreadNotFound,
 )
-from checkpoints.sqlite.driver import run, transaction
+from checkpoints.sqlite.driver import run
 from checkpoints.sqlite.operations import select
 from checkpoints.sqlite.schema import prepare
 from checkpoints.stores.sqlite.connection import Connected, connect, named
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from checkpoints.stores.location import Location
 
 ATTEMPTS = 5
+WAIT = 30.0  # seconds for the target's lock
 SIZES = {column: f"length({column})" for column in ("checkpoint", "metadata", "value")}
 INSERT = """\
 INSERT INTO target.{table} (thread_id, {columns}) SELECT ?, {columns} FROM main.{table} ORDER BY rowid"""
@@ -196,7 +198,7 @@ def _insert(path: str, thread_id: str, spool: Spool, meter: Meter) -> None:
     conn = spool.conn
     conn.execute("ATTACH ? AS target", (sqlite_uri(path, "mode=rw"),))
     try:
-        with transaction(conn):
+        with _transaction(conn, meter):
             for table in spool.tables:
                 if conn.execute(ANY_ROW.format(table=f"target.{table.name}"), (thread_id,)).fetchone():
                     raise taken(thread_id)
@@ -205,6 +207,33 @@ def _insert(path: str, thread_id: str, spool: Spool, meter: Meter) -> None:
                 meter.advance(*spool.size(table))
     finally:
         conn.execute("DETACH target")
+
+
+@contextmanager
+def _transaction(conn: sqlite3.Connection, meter: Meter) -> Iterator[None]:
+    _lock(conn, meter)
+    try:
+        yield
+        meter.stop.check()
+        conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise
+
+
+def _lock(conn: sqlite3.Connection, meter: Meter) -> None:
+    """Wait for the lock a little at a time: SQLite hears no interruption while it waits."""
+    deadline = time.monotonic() + WAIT
+    while True:
+        meter.stop.check()
+        try:
+            conn.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        else:
+            return
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Rows that are no plain msgpack: encrypted, JSON of old releases and LangGraph.js, pickles; and old tables."""
+"""Rows that are no plain msgpack: encrypted, JSON of old releases and LangGraph.js, pickles; and old ones."""
 
 from __future__ import annotations
 
@@ -169,6 +169,15 @@ def test_rows_that_cannot_be_taken_apart_are_refused_by_name(
         copy_thread(file, database, "t")
     copy_thread(file, back, "t")
     assert rows(back, "t") == rows(file, "t")
+
+
+@pytest.mark.parametrize(("idx", "value"), [(1 << 31, b""), ("a", b""), (0, None), (0, 7)])
+def test_writes_that_postgresql_has_no_columns_for_are_refused(
+    idx: Any, value: Any, file: str, database: str
+) -> None:
+    execute(file, ADD_WRITE, "1", idx, "c", "msgpack", value)
+    with pytest.raises(CopyRefused, match=r"Checkpoint '1' .* has a write that is stored in a way"):
+        copy_thread(file, database, "t")
 
 
 def test_pickled_writes_are_copied_as_they_are(file: str, back: str, database: str) -> None:
