@@ -16,17 +16,29 @@ if TYPE_CHECKING:
 
     from conftest import Served
     from playwright.sync_api import Browser
+    from postgres import Databases
+
+
+@pytest.fixture(scope="package")
+def in_postgres(postgres: Databases) -> Iterator[str]:
+    """The URL of a database with a thread of every shape."""
+    with postgres.database() as url:
+        write_shapes(url)
+        yield url
 
 
 @pytest.fixture(scope="package")
 def explorer(
-    serve: Callable[..., Served], demo_store: Path, tmp_path_factory: pytest.TempPathFactory
+    serve: Callable[..., Served],
+    demo_store: Path,
+    in_postgres: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Served:
-    """An explorer with the stores `demo`, `shapes` and `crowd` open."""
+    """An explorer with the stores `demo`, `shapes` and `crowd` open, and one in PostgreSQL."""
     folder = tmp_path_factory.mktemp("browser")
     write_shapes(shapes := folder / "shapes.sqlite")
     write_crowd(crowd := folder / "crowd.sqlite")
-    return serve(demo_store, shapes, crowd)
+    return serve(demo_store, shapes, crowd, in_postgres)
 
 
 @pytest.fixture(scope="package")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from graphs import config, run_all
-from langgraph.checkpoint.sqlite import SqliteSaver
+from graphs import config, official_saver, run_all
 from langgraph.graph import START, StateGraph
 
 if TYPE_CHECKING:
@@ -17,15 +16,15 @@ LONG_ID = "long-" + "x" * 300
 CROWD = 60
 
 
-def write_shapes(path: Path) -> None:
-    with SqliteSaver.from_conn_string(str(path)) as saver:
+def write_shapes(place: Path | str) -> None:
+    with official_saver(place) as saver:
         run_all(saver)
         _one_step(saver, {IMAGE: REQUEST, "text": IMAGE}, f"{IMAGE}{REQUEST}", **{IMAGE: REQUEST})
         _one_step(saver, {"text": "y" * 5_000}, LONG_ID, user_id="z" * 300)
 
 
 def write_crowd(path: Path) -> None:
-    with SqliteSaver.from_conn_string(str(path)) as saver:
+    with official_saver(path) as saver:
         for number in range(CROWD):
             _one_step(saver, {"text": "hello"}, f"visitor-{number}")
 
