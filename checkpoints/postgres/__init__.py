@@ -10,6 +10,7 @@ from typing import Any, Self, TypeAlias
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import Capabilities, Connection, Pipeline
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
@@ -27,7 +28,8 @@ class PostgresSaver(SyncSaver):
     """Saves checkpoints in a PostgreSQL database, in the tables of `langgraph-checkpoint-postgres`.
 
     Call `setup()` once for a database. Connections should be opened with `autocommit=True`: without it, what
-    is written on a connection is committed by its owner, on one of a pool at the end of the call. Threads may
+    is put on a connection is committed by its owner, on one of a pool at the end of the call; copying,
+    pruning and deleting runs commit themselves, unless the owner has a transaction open. Threads may
     share a saver; on a pool their calls run side by side.
     """
 
@@ -105,8 +107,11 @@ class PostgresSaver(SyncSaver):
 
 @contextmanager
 def _autocommit(conn: Connection[Any]) -> Iterator[None]:
-    """Commit each statement: an index that is created CONCURRENTLY cannot be part of a transaction."""
-    if conn.autocommit:
+    """Commit each statement: an index that is created CONCURRENTLY cannot be part of a transaction.
+
+    One that the owner has open is joined; a database that lacks no index takes that.
+    """
+    if conn.autocommit or conn.info.transaction_status != TransactionStatus.IDLE:
         yield
         return
     conn.autocommit = True

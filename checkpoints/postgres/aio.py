@@ -9,6 +9,7 @@ from typing import Any, Self, TypeAlias
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import AsyncConnection, AsyncPipeline, Capabilities
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -26,7 +27,8 @@ class AsyncPostgresSaver(AsyncSaver):
     """Saves checkpoints in a PostgreSQL database, in the tables of `langgraph-checkpoint-postgres`.
 
     Call `setup()` once for a database. Connections should be opened with `autocommit=True`: without it, what
-    is written on a connection is committed by its owner, on one of a pool at the end of the call. On a pool
+    is put on a connection is committed by its owner, on one of a pool at the end of the call; copying,
+    pruning and deleting runs commit themselves, unless the owner has a transaction open. On a pool
     calls run side by side.
 
     The synchronous methods are for other threads than the event loop's; on that one they raise
@@ -109,8 +111,11 @@ class AsyncPostgresSaver(AsyncSaver):
 
 @asynccontextmanager
 async def _autocommit(conn: AsyncConnection[Any]) -> AsyncIterator[None]:
-    """Commit each statement: an index that is created CONCURRENTLY cannot be part of a transaction."""
-    if conn.autocommit:
+    """Commit each statement: an index that is created CONCURRENTLY cannot be part of a transaction.
+
+    One that the owner has open is joined; a database that lacks no index takes that.
+    """
+    if conn.autocommit or conn.info.transaction_status != TransactionStatus.IDLE:
         yield
         return
     await conn.set_autocommit(True)

@@ -137,7 +137,7 @@ def is_plain(value: Any) -> bool:
     """Tell whether a value stands in the JSON: one of JSON's own, and exactly as it is.
 
     JSONB has no NaN and no infinity, no negative zero and no NUL; the official saver fails there or stores
-    something else.
+    something else. Nor has it half of a surrogate pair, which LangGraph's serializer makes a question mark.
     """
     if isinstance(value, float):
         return abs(value) < LARGEST_EXACT and not (value == 0 and math.copysign(1, value) < 0)

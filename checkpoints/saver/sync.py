@@ -67,8 +67,9 @@ class SyncSaver(BaseCheckpointSaver[str]):
     ) -> Iterator[CheckpointTuple]:
         """Yield checkpoints, greatest id first: of a namespace, a thread, or (None) the whole store.
 
-        `filter` matches metadata; `before` names the id to stay below. Between tuples the loop may use the
-        saver. Raises ValueError for a filter key that LangGraph does not allow.
+        `filter` matches metadata: on SQLite with dots between levels, where a key that LangGraph does not
+        allow raises ValueError; on PostgreSQL by containment. `before` names the id to stay below. Between
+        tuples the loop may use the saver.
         """
         tables = self._tables
         listing = Listing(tables.search(config, filter, before), limit)

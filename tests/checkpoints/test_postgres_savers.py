@@ -219,6 +219,14 @@ def test_without_autocommit_the_owner_of_the_connection_commits(place: str) -> N
         assert len(list(other.list(None))) == 2
 
 
+def test_setup_joins_a_transaction_that_the_owner_has_open(place: str) -> None:
+    with Connection.connect(place) as conn:
+        saver = PostgresSaver(conn)
+        assert saver.get_tuple(thread("nobody")) is None  # which opens one
+        saver.setup()
+        assert (conn.autocommit, conn.info.transaction_status.name) == (False, "INTRANS")
+
+
 async def test_without_autocommit_the_owner_of_an_async_connection_commits(place: str) -> None:
     async with await AsyncConnection.connect(place) as conn:
         saver = AsyncPostgresSaver(conn)
