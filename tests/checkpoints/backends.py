@@ -6,6 +6,7 @@ import sqlite3
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiosqlite
@@ -67,8 +68,27 @@ class Backend(ABC):
         """Return the rows of each table as they are, in an order that is the same for equal rows."""
 
     @abstractmethod
-    def execute(self, place: str, statement: str) -> list[tuple[Any, ...]]:
-        """Run SQL on a connection of its own and return the rows."""
+    def execute(self, place: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run SQL, with `?` for its parameters, on a connection of its own and return the rows."""
+
+    @abstractmethod
+    def rows_of(self, place: str, thread_id: str) -> list[list[Any]]:
+        """Return the rows of a thread as they are, without its id: checkpoints, writes, blobs.
+
+        A checkpoint: namespace, id, parent, …, state, metadata. A write: namespace, id, task, path, …
+        """
+
+    @abstractmethod
+    def fill(self, place: str, stored: Any) -> None:
+        """Store what `kept` returned of another place."""
+
+    @abstractmethod
+    def kept(self, place: str) -> Any:
+        """Return all that is stored."""
+
+    @abstractmethod
+    def fail(self, place: str, event: str, table: str, condition: str, text: str) -> None:
+        """Let every `event` (BEFORE DELETE, …) on rows of a table fail that meet a condition."""
 
     def text(self, told: Any) -> str:
         """Return the repr of what a saver tells, in which only what is the same may be equal."""
@@ -82,6 +102,14 @@ class Sqlite(Backend):
     ours = Pair(SqliteSaver, AsyncSqliteSaver)
     official = Pair(OfficialSqliteSaver, OfficialAsyncSqliteSaver)
     kinds = ("connection",)
+    OF_THREAD = (
+        """\
+        SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata
+        FROM checkpoints WHERE thread_id = ? ORDER BY checkpoint_ns, checkpoint_id""",
+        """\
+        SELECT checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value
+        FROM writes WHERE thread_id = ? ORDER BY checkpoint_ns, checkpoint_id, task_id, idx""",
+    )
     tables = encrypted = ("checkpoints", "writes")
 
     CHECKPOINTS = """\
@@ -117,9 +145,23 @@ class Sqlite(Backend):
             for table in self.tables
         }
 
-    def execute(self, place: str, statement: str) -> list[tuple[Any, ...]]:
+    def execute(self, place: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(place)) as conn, conn:
-            return conn.execute(statement).fetchall()
+            return conn.execute(statement, parameters).fetchall()
+
+    def rows_of(self, place: str, thread_id: str) -> list[list[Any]]:
+        return [*(self.execute(place, sql, thread_id) for sql in self.OF_THREAD), []]
+
+    def fill(self, place: str, stored: Any) -> None:
+        Path(place).write_bytes(stored)
+
+    def kept(self, place: str) -> Any:
+        with closing(sqlite3.connect(place)) as conn:
+            return conn.serialize()
+
+    def fail(self, place: str, event: str, table: str, condition: str, text: str) -> None:
+        raised = f"BEGIN SELECT RAISE(ABORT, '{text}'); END"
+        self.execute(place, f"CREATE TRIGGER failing {event} ON {table} WHEN {condition} {raised}")
 
 
 class Postgres(Backend):
@@ -129,6 +171,17 @@ class Postgres(Backend):
     ours = Pair(PostgresSaver, AsyncPostgresSaver)
     official = Pair(OfficialPostgresSaver, OfficialAsyncPostgresSaver)
     kinds = ("connection", "pool", "pipeline")
+    OF_THREAD = (
+        """\
+        SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint::text, metadata::text
+        FROM checkpoints WHERE thread_id = ? ORDER BY checkpoint_ns, checkpoint_id""",
+        """\
+        SELECT checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob
+        FROM checkpoint_writes WHERE thread_id = ? ORDER BY checkpoint_ns, checkpoint_id, task_id, idx""",
+        """\
+        SELECT checkpoint_ns, channel, version, type, blob
+        FROM checkpoint_blobs WHERE thread_id = ? ORDER BY checkpoint_ns, channel, version""",
+    )
     tables = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
     encrypted = tables[1:]
 
@@ -188,10 +241,36 @@ class Postgres(Backend):
     def raw(self, place: str) -> dict[str, list[tuple[Any, ...]]]:
         return {table: sorted(self.execute(place, f"TABLE {table}"), key=repr) for table in self.tables}
 
-    def execute(self, place: str, statement: str) -> list[tuple[Any, ...]]:
+    def execute(self, place: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(place, autocommit=True) as conn:
-            cursor = conn.execute(statement.encode())
+            if parameters:
+                statement = statement.replace("%", "%%").replace("?", "%s")
+            cursor = conn.execute(statement.encode(), parameters or None)
             return cursor.fetchall() if cursor.description else []
+
+    def rows_of(self, place: str, thread_id: str) -> list[list[Any]]:
+        return [self.execute(place, sql, thread_id) for sql in self.OF_THREAD]
+
+    def fill(self, place: str, stored: Any) -> None:
+        self.prepare(place)
+        with psycopg.connect(place, autocommit=True) as conn, conn.cursor() as cursor:
+            for table, data in stored.items():
+                with cursor.copy(f"COPY {table} FROM STDIN (FORMAT BINARY)".encode()) as copy:
+                    copy.write(data)
+
+    def kept(self, place: str) -> Any:
+        with psycopg.connect(place) as conn, conn.cursor() as cursor:
+            found = {}
+            for table in self.tables:
+                with cursor.copy(f"COPY {table} TO STDOUT (FORMAT BINARY)".encode()) as copy:
+                    found[table] = b"".join(copy)
+            return found
+
+    def fail(self, place: str, event: str, table: str, condition: str, text: str) -> None:
+        body = f"$$ BEGIN RAISE EXCEPTION '{text}'; END $$"
+        self.execute(place, f"CREATE FUNCTION failing() RETURNS trigger LANGUAGE plpgsql AS {body}")
+        trigger = f"CREATE TRIGGER failing {event} ON {table} FOR EACH ROW"
+        self.execute(place, f"{trigger} WHEN ({condition}) EXECUTE FUNCTION failing()")
 
     def text(self, told: Any) -> str:
         return repr(_in_order(told))

@@ -1,17 +1,20 @@
 """Stores for the tests of savers, in every database that has one.
 
 `backend` runs a test on each database; `place` is an empty place in it, `new_store()` gives as many as a test
-needs, and `new_stores` the same for a whole module. `trips` is a SQLite file.
+needs, and `new_stores` the same for a whole module. `threads` is a store with a thread in every state
+that one can be left in, `empty` one without. `trips` is a SQLite file.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from backends import BACKENDS, Backend, stores
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 from saver_graphs import travel
+from thread_graphs import SHAPES, Threads, begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,3 +54,32 @@ def new_stores(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Cal
     """Create empty stores, which are gone after the module."""
     with stores(backend, request) as new:
         yield new
+
+
+@pytest.fixture(scope="session")
+def shapes(backend: Backend, request: pytest.FixtureRequest) -> Any:
+    """What a store holds in which the official saver has written a thread of each shape."""
+    with stores(backend, request) as new_store:
+        place = new_store()
+        with backend.open(place, backend.official.sync) as saver:
+            for name in SHAPES:
+                begin(saver, name)
+        return backend.kept(place)
+
+
+@pytest.fixture
+def empty(backend: Backend, new_store: Callable[[], str]) -> Iterator[Threads]:
+    """A store that has its tables and nothing in them."""
+    with ExitStack() as stack:
+        threads = Threads(backend, new_store(), stack)
+        threads.ours.setup()
+        yield threads
+
+
+@pytest.fixture
+def threads(backend: Backend, shapes: Any, new_store: Callable[[], str]) -> Iterator[Threads]:
+    """A store with a thread of each shape."""
+    place = new_store()
+    backend.fill(place, shapes)
+    with ExitStack() as stack:
+        yield Threads(backend, place, stack)

@@ -7,8 +7,8 @@ import operator
 import re
 import sqlite3
 from collections import Counter
-from contextlib import closing, contextmanager, suppress
-from functools import cache
+from contextlib import closing, suppress
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypedDict
 
 from graphs import Log, asking, chat, failing, fan_out, functional, joining, nested
@@ -20,22 +20,14 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Overwrite, Send, interrupt
 from saver_graphs import extend, plain, trip
 
-from checkpoints.sqlite import SqliteSaver
-from checkpoints.sqlite.aio import AsyncSqliteSaver
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
+    from contextlib import ExitStack
+
+    from backends import Backend
 
 Graph = Any
 Config = Any
-
-CHECKPOINTS = """\
-SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata
-FROM checkpoints WHERE thread_id = ? ORDER BY checkpoint_ns, checkpoint_id"""
-WRITES = """\
-SELECT checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value
-FROM writes WHERE thread_id = ? ORDER BY checkpoint_ns, checkpoint_id, task_id, idx"""
 
 
 class Executions(BaseCallbackHandler):
@@ -329,7 +321,12 @@ def _seen(state: Any) -> Any:
         each._replace(state=_seen(each.state)) if hasattr(each.state, "tasks") else each
         for each in state.tasks
     ]
-    return state._replace(parent_config=None, tasks=tuple(tasks))
+    return state._replace(parent_config=None, tasks=tuple(tasks), metadata=_in_order(state.metadata))
+
+
+def _in_order(value: Any) -> Any:
+    """Sort names, as PostgreSQL does by its own rule."""
+    return {name: _in_order(value[name]) for name in sorted(value)} if isinstance(value, dict) else value
 
 
 @cache
@@ -341,42 +338,20 @@ def written() -> bytes:
         return conn.serialize()
 
 
-@contextmanager
-def store() -> Iterator[sqlite3.Connection]:
-    """Lend a database with a thread of each shape, in memory."""
-    with closing(sqlite3.connect(":memory:", check_same_thread=False)) as conn:
-        conn.deserialize(written())
-        yield conn
-
-
 @cache
 def original(name: str, way: str) -> list[str]:
     """Return what going on with a thread comes to with the official saver, when nothing happened to it."""
-    with store() as conn:
+    with closing(sqlite3.connect(":memory:", check_same_thread=False)) as conn:
+        conn.deserialize(written())
         return go_on(name, way, OfficialSaver(conn))
 
 
-def sync(path: Path | str, method: str, *args: Any, **kwargs: Any) -> Any:
-    """Call a method of our saver of a file."""
-    with SqliteSaver.from_conn_string(str(path)) as saver:
-        return getattr(saver, method)(*args, **kwargs)
-
-
-def asynchronous(path: Path | str, method: str, *args: Any, **kwargs: Any) -> Any:
-    """Call the method's twin of the asynchronous saver."""
-
-    async def call() -> Any:
-        async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
-            return await getattr(saver, f"a{method}")(*args, **kwargs)
-
-    return asyncio.run(call())
-
-
 class Rows(NamedTuple):
-    """A thread's rows of both tables without the thread's id; namespace and checkpoint id come first."""
+    """A thread's rows of all tables without the thread's id; namespace and checkpoint id come first."""
 
     checkpoints: list[Any]
     writes: list[Any]
+    blobs: list[Any]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -384,15 +359,51 @@ class Rows(NamedTuple):
         return dict(Counter(re.sub(":[^|]*", ":", row[0]) for row in self.checkpoints))
 
 
-def rows(store: sqlite3.Connection | Path, thread_id: str) -> Rows:
-    """Return the rows of a thread."""
-    return Rows(*(execute(store, sql, thread_id) for sql in (CHECKPOINTS, WRITES)))
+NOTHING = Rows([], [], [])
 
 
-def execute(store: sqlite3.Connection | Path, sql: str, *parameters: Any) -> list[Any]:
-    """Run one statement and commit it."""
-    if isinstance(store, sqlite3.Connection):
-        with store:
-            return store.execute(sql, parameters).fetchall()
-    with closing(sqlite3.connect(store)) as conn:
-        return execute(conn, sql, *parameters)
+class Threads:
+    """A store with threads: our saver and the official one, each on a connection of its own, and the rows."""
+
+    def __init__(self, backend: Backend, place: str, stack: ExitStack) -> None:
+        self.backend, self.place = backend, place
+        self._stack = stack
+
+    def open(self, build: Any, **kwargs: Any) -> Any:
+        """Open a saver, for as long as the test lasts."""
+        return self._stack.enter_context(self.backend.open(self.place, build, **kwargs))
+
+    @cached_property
+    def ours(self) -> Any:
+        return self.open(self.backend.ours.sync)
+
+    @cached_property
+    def official(self) -> Any:
+        return self.open(self.backend.official.sync)
+
+    def rows(self, thread_id: str) -> Rows:
+        """Return the rows of a thread."""
+        return Rows(*self.backend.rows_of(self.place, thread_id))
+
+    def everything(self) -> dict[str, list[Any]]:
+        return self.backend.raw(self.place)
+
+    def execute(self, statement: str, *parameters: Any) -> list[Any]:
+        """Run one statement, with `?` for its parameters, and commit it."""
+        return self.backend.execute(self.place, statement, *parameters)
+
+
+def sync(threads: Threads, method: str, *args: Any, **kwargs: Any) -> Any:
+    """Call a method of our saver."""
+    with threads.backend.open(threads.place, threads.backend.ours.sync) as saver:
+        return getattr(saver, method)(*args, **kwargs)
+
+
+def asynchronous(threads: Threads, method: str, *args: Any, **kwargs: Any) -> Any:
+    """Call the method's twin of the asynchronous saver."""
+
+    async def call() -> Any:
+        async with threads.backend.aopen(threads.place, threads.backend.ours.aio) as saver:
+            return await getattr(saver, f"a{method}")(*args, **kwargs)
+
+    return asyncio.run(call())
