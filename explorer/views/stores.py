@@ -68,7 +68,7 @@ async def _line(slug: str, location: Location) -> StoreLine:
 def _state(found: Overview) -> str:
     """Say what server it is on; of a file whether an agent has it open, as far as those beside it tell."""
     if found.server:
-        return f"PostgreSQL {found.server}{', read-only standby' if found.standby else ''}"
+        return f"PostgreSQL {found.server}, {'read-only standby' if found.standby else 'primary'}"
     if found.log_bytes:
         return f"in use, {size(found.log_bytes)} in the log"
     return "write-ahead log, at rest" if found.journal_mode == "wal" else "rollback journal"

@@ -98,7 +98,8 @@ def hint(schema: Schema) -> Hint | None:
     if schema.latest_index or schema.estimate < LARGE:
         return None
     return Hint(
-        "This page reads the ids of all checkpoints. With an index on them it reads those of the page.",
+        f"This page reads the ids of all checkpoints, about {schema.estimate:,}. With an index on them it"
+        " reads those of the page: of a million, 9 ms instead of 100.",
         _INDEX.format(table=schema.qualified),
     )
 

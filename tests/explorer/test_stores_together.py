@@ -55,7 +55,7 @@ async def test_files_and_databases_are_listed_together(
     threads, size, state = [span.text for span in database.find("p.facts span")]
     assert (threads, size.split()[1]) == ("1 thread", "KB")
     assert state.startswith("PostgreSQL 1")
-    assert "standby" not in state
+    assert state.endswith(", primary")
     assert Location.parse(asking).text in database.text
 
 
