@@ -57,7 +57,11 @@ class PostgresSaver(SyncSaver):
     ) -> Iterator[Self]:
         """Connect to the database of a URL or libpq string, and disconnect when the block ends."""
         with Connection.connect(
-            conn_string, autocommit=True, prepare_threshold=0, row_factory=dict_row
+            conn_string,
+            autocommit=True,
+            prepare_threshold=0,
+            row_factory=dict_row,
+            client_encoding="utf8",  # also where the database has none
         ) as conn:
             if pipeline:
                 with conn.pipeline() as pipe:

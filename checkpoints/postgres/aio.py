@@ -61,7 +61,11 @@ class AsyncPostgresSaver(AsyncSaver):
     ) -> AsyncIterator[Self]:
         """Connect to the database of a URL or libpq string, and disconnect when the block ends."""
         async with await AsyncConnection.connect(
-            conn_string, autocommit=True, prepare_threshold=0, row_factory=dict_row
+            conn_string,
+            autocommit=True,
+            prepare_threshold=0,
+            row_factory=dict_row,
+            client_encoding="utf8",  # also where the database has none
         ) as conn:
             if pipeline:
                 async with conn.pipeline() as pipe:
