@@ -20,7 +20,7 @@ from checkpoints.saver.addresses import address, decode_writes
 from checkpoints.saver.versions import next_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
@@ -69,8 +69,9 @@ def decode(serde: SerializerProtocol, stored: Stored) -> CheckpointTuple:
         if stored.sends:
             # As they would be written now: a channel of its own, at the latest version.
             values[TASKS] = [loads((kind, blob)) for kind, blob in stored.sends]
-            versions = checkpoint["channel_versions"]
-            versions[TASKS] = max(versions.values()) if versions else next_version(None)
+            versions = checkpoint.setdefault("channel_versions", {})
+            if isinstance(versions, dict):
+                versions[TASKS] = _latest(versions.values())
         checkpoint["channel_values"] = values
     return CheckpointTuple(
         address(thread_id, ns, checkpoint_id),
@@ -79,6 +80,13 @@ def decode(serde: SerializerProtocol, stored: Stored) -> CheckpointTuple:
         address(thread_id, ns, parent_id) if parent_id else None,
         decode_writes(loads, stored.writes),
     )
+
+
+def _latest(versions: Collection[Any]) -> Any:
+    try:
+        return max(versions)
+    except (ValueError, TypeError):  # there are none, or LangGraph has not written them
+        return next_version(None)
 
 
 def decode_json(serde: SerializerProtocol, text: str) -> Any:
