@@ -12,6 +12,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from copies import TABLES, execute, kind, official, rows
 from stores_data import config, counter, traces, write
 
 from checkpoints.copying import Progress, acopy_thread, copy_thread
+from checkpoints.copying.pages import BYTES
 from checkpoints.errors import (
     CopyRefused,
     NoCheckpointTables,
@@ -324,6 +326,33 @@ def test_an_agent_that_begins_the_thread_while_it_is_copied_keeps_it_for_itself(
         copy_thread(source, target, "t", progress=begin)
     with official(target) as saver:
         assert counter(saver).get_state(config("t")).values["log"] == ["mine", "counted"]
+
+
+def test_an_agent_that_begins_the_thread_among_the_rows_of_the_copy_keeps_it(
+    source: str, database: str
+) -> None:
+    filled(database, "another")
+
+    def begin(progress: Progress) -> None:
+        if progress.step == "write" and progress.done.rows == 1:
+            with official(database) as saver:
+                counter(saver).invoke({"log": ["mine"]}, config("t"))
+
+    with pytest.raises(ThreadExists):
+        copy_thread(source, database, "t", progress=begin)
+    with official(database) as saver:
+        assert counter(saver).get_state(config("t")).values["log"] == ["mine", "counted"]
+
+
+def test_large_rows_are_read_a_few_at_a_time(source: str, tmp_path: Path) -> None:
+    big = "randomblob(1000000)" if kind(source) == "sqlite" else "repeat('x', 1000000)::bytea"
+    column = "value" if kind(source) == "sqlite" else "blob"
+    execute(source, f"UPDATE {TABLES[kind(source)][-1]} SET {column} = {big}")
+    seen: list[Progress] = []
+    copy_thread(source, str(tmp_path / "new"), "t", progress=seen.append)
+    sizes = [now.done.bytes for now in seen if now.step == "read"]
+    assert max(sizes) > 9_000_000
+    assert max(after - before for before, after in pairwise(sizes)) <= BYTES
 
 
 def test_a_file_that_is_written_while_it_is_read_without_locks_is_read_again(tmp_path: Path) -> None:

@@ -13,12 +13,15 @@ from copies import execute, official, rows, told
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from checkpoints.copying import copy_thread
 from checkpoints.errors import CopyRefused
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from postgres import Databases
 
 KEY = "sixteen bytes..!"
 V1, V2 = "00000000000000000000000000000001.0.5", "00000000000000000000000000000002.0.25"
@@ -173,13 +176,33 @@ def test_an_object_that_a_newer_release_wrote_with_more_fields_is_the_same(file:
 def test_two_values_at_one_version_stand_in_the_json_or_are_refused(
     file: str, back: str, database: str
 ) -> None:
-    put(file, checkpoint(1, {"log": ["a"]}), checkpoint(2, {"log": ["b"]}), checkpoint(3, {}, {"log": V1}))
+    put(file, checkpoint(1, {"log": ["a"]}), checkpoint(2, {"log": ["b"]}), checkpoint(3, {"log": ["a"]}))
     copy_thread(file, database, "t")
     copy_thread(database, back, "t")
     assert told(back, "t") == told(database, "t") == told(file, "t")
     put(file, checkpoint(4, {"log": [{"a": {1}}]}))
     with pytest.raises(CopyRefused, match="'log' that differs from another one at its version"):
         copy_thread(file, database, "t", "other")
+
+
+def test_the_rows_in_postgresql_are_those_that_langgraph_s_own_saver_writes(
+    file: str, database: str, postgres: Databases
+) -> None:
+    values = {
+        "messages": [HumanMessage("é", id="h")],
+        "items": _DeltaSnapshot([{"a": 1}]),
+        "raw": b"\0",
+        **{str(place): value for place, value in enumerate(PLAIN)},
+    }
+    checkpoints = checkpoint(1, values), checkpoint(2, {**values, "n": 2})
+    with postgres.database() as native:
+        for place in (file, native):
+            put(place, *checkpoints)
+            with official(place) as saver:
+                at = {"configurable": {**AT["configurable"], "checkpoint_id": "00000002"}}
+                saver.put_writes(at, [("n", 3), ("raw", b"1"), ("__error__", "e")], "task", "~path")
+        copy_thread(file, database, "t")
+        assert rows(database, "t") == rows(native, "t")
 
 
 def test_no_value_at_the_version_of_another_checkpoints_value_is_none_in_the_copy(
