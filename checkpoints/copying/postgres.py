@@ -175,6 +175,6 @@ def _written(name: str) -> Iterator[None]:
     except errors.LockNotAvailable:
         raise StoreBusy(f"Another copy into this thread of {name} takes its time.") from None
     except errors.DiskFull:
-        raise NoRoomForCopy(f"{name} has no room for the thread.") from None
+        raise NoRoomForCopy(f"{name} has no room for the thread.", advice="Free space on its disk.") from None
     except (psycopg.DataError, errors.ProgramLimitExceeded) as error:
         raise CopyRefused(f"{name} cannot hold a value of the thread ({type(error).__name__}).") from None

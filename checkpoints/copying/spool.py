@@ -100,7 +100,10 @@ def _named() -> Iterator[None]:
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _NO_ROOM:
             raise
-        raise NoRoomForCopy("The temporary folder has no room for the thread.") from None
+        raise NoRoomForCopy(
+            "The temporary folder has no room for the thread.",
+            advice="Free space in it, or name another one with SQLITE_TMPDIR.",
+        ) from None
 
 
 def _sql(template: str, table: Table) -> str:

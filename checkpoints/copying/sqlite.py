@@ -51,6 +51,9 @@ _FAULTS: dict[int, tuple[type[StoreError], str]] = {
 }
 
 
+_ADVICE = {sqlite3.SQLITE_FULL: "Free space on its disk."}
+
+
 class SqliteEnd:
     """A SQLite file at one end of a copy."""
 
@@ -247,6 +250,6 @@ def _written(name: str) -> Iterator[None]:
             with named(name):
                 raise
         kind, sentence = _FAULTS[code]
-        raise kind(f"{name} {sentence}.") from error
+        raise kind(f"{name} {sentence}.", advice=_ADVICE.get(code)) from error
     except OSError as error:
         raise NotWritable(f"{name} cannot be created: {error.strerror}.") from None
