@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from benchmarks.postgres.databases import Database
 
-LOOKUPS, LISTINGS = 50, 10  # calls in a round, each of another checkpoint
+LOOKUPS, LISTINGS = 10, 10  # calls in a turn, each of another checkpoint
+AGENTS = 50  # coroutines that look up at once
+TURNS = 4  # of those that look up one by one, in a round
 ACTIVE = 200  # threads, or checkpoints of a long one, that take part
 DRAWS = 8  # then they come again
 LIMIT = 50
@@ -84,17 +86,21 @@ def _lookups(name: str, database: Database, threads: list[str], rounds: int) -> 
     chance = random.Random(42)
     few = chance.sample(threads, min(len(threads), 20))
     ids = [_config(thread, checkpoint_id=id) for thread in few for id in database.ids(thread)]
-    heads = [[_config(thread) for thread in chance.choices(threads, k=LOOKUPS)] for _ in range(DRAWS)]
+    heads, many = (
+        [[_config(thread) for thread in chance.choices(threads, k=count)] for _ in range(DRAWS)]
+        for count in (LOOKUPS, AGENTS)
+    )
     by_id = [chance.choices(chance.sample(ids, ACTIVE), k=LOOKUPS) for _ in range(DRAWS)]
 
     def race(prefix: str, draws: list[Any], ask: Ask = _one_by_one, **options: Any) -> Questions:
         pairing = Pairing(f"{prefix}, {name}", ">= 1 x")
-        return Questions([pairing], database, ask, draws, rounds, **options)
+        turns = rounds if draws is many else rounds * TURNS
+        return Questions([pairing], database, ask, draws, turns, **options)
 
     return [
         race("aget_tuple", heads),
         race("aget_tuple by id", by_id),
-        race(f"aget_tuple, {LOOKUPS} coroutines on a pool", heads, _at_once, openers=savers.ON_POOL),
+        race(f"aget_tuple, {AGENTS} coroutines on a pool", many, _at_once, openers=savers.ON_POOL),
         race("aget_tuple in a pipeline", heads, openers=savers.IN_PIPELINE),
         race("get_tuple", heads, _in_turn, openers=savers.SYNC_ON_CONNECTION),
     ]

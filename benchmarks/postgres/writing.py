@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 AGENTS, PUTS = 50, 4
 THREADS, PUTS_OF_A_THREAD = 8, 25
-ALONE = 20
+TURNS = 4  # of one that writes alone, in a round
+ALONE = 5  # short turns, so that a busy moment of the disk hits all
 SIZES = {"1 KB": generator.SMALL, "10 KB": generator.MEDIUM, "100 KB": (100, 32)}
 METADATA = {"source": "loop", "step": 1, "parents": {}}
 TASK_PATH = "~__pregel_pull, agent"
@@ -142,7 +143,8 @@ def races(rounds: int, server: str) -> list[Writing]:
         name: str, write: Writer, things: list[Any], openers: Any, agents: int = 1, each: int = ALONE
     ) -> Writing:
         make = partial(_work, agents, each, things)
-        return Writing([Pairing(name, ">= 1 x")], server, openers, write, make, rounds, agents * each)
+        turns = rounds * (TURNS if agents == 1 else 1)
+        return Writing([Pairing(name, ">= 1 x")], server, openers, write, make, turns, agents * each)
 
     def ways(method: str, write: Writer, things: dict[str, list[Any]]) -> list[Writing]:
         agents = {"agents": AGENTS, "each": PUTS}
