@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from checkpoints.stores import read_since
 
@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
     from checkpoints.stores import Location, Store
 
-T = TypeVar("T")
+
+class Bounded(Protocol):
+    """What a page shows; `bound` says where the read stopped before its end."""
+
+    @property
+    def bound(self) -> str | None: ...
+
+
+T = TypeVar("T", bound=Bounded)
 PAGES = 64
 
 _NEVER: tuple[Hashable, Any] = (None, None)
@@ -29,7 +37,7 @@ async def recall(location: Location, key: Hashable, question: Callable[[Store], 
     key = (location, hash(os.environ.get("LANGGRAPH_AES_KEY")), key)
     known = _pages.get(key, _NEVER)
     mark, answer = await read_since(location, known[0], question) or known
-    if mark is None:
+    if mark is None or answer.bound:  # read again, there may be more time
         _pages.pop(key, None)
     else:
         _pages[key] = mark, answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from checkpoints import errors
 from checkpoints.stores import Location, Store, check, close, read, read_since
 from checkpoints.stores.postgres import pool, threads
 from checkpoints.stores.postgres import store as postgres_store
+from checkpoints.stores.postgres.places import Place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -362,3 +364,27 @@ async def test_text_that_the_database_never_checked_is_damage(postgres: Database
     finally:
         with psycopg.connect(postgres.url, autocommit=True) as conn:
             conn.execute("DROP DATABASE unchecked WITH (FORCE)")
+
+
+@pytest.mark.parametrize("key", ['["\\ud800","x"]', '["1","\\u0000"]', "[1]", "x", "[" * 100_000])
+def test_a_key_that_no_page_has_given_leads_to_the_first_page(key: str) -> None:
+    assert Place.of_key(key) is None
+
+
+def test_loops_that_end_leave_no_connections_behind(database: str) -> None:
+    location = Location.parse(write(database, ["a"]))
+
+    async def crowd() -> None:  # more than there are connections: some wait
+        await asyncio.gather(*(read(location, first) for _ in range(2 * pool.MOST)))
+
+    for _ in range(3):
+        asyncio.run(crowd())
+    asyncio.run(read(location, first))
+    asyncio.run(close())
+    with psycopg.connect(database, autocommit=True) as conn:
+        for _ in range(100):  # a server process ends a moment after its connection
+            [(left,)] = conn.execute(f"SELECT count(*) {OURS}").fetchall()
+            if left <= 1:  # that of the last loop
+                break
+            time.sleep(0.05)
+    assert left <= 1

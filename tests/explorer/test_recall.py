@@ -39,20 +39,37 @@ def resting(tmp_path: Path, in_file: graphs.Written) -> Path:
     return path
 
 
+class Page(int):
+    """What a reader made, by its number."""
+
+    bound: str | None = None
+
+
 class Reader:
     """Counts how often it is asked."""
 
     asked = 0
 
-    async def __call__(self, opened: Store) -> int:
+    async def __call__(self, opened: Store) -> Page:
         self.asked += 1
-        return self.asked
+        return Page(self.asked)
 
 
 async def test_a_resting_store_is_read_once(resting: Path) -> None:
     read, location = Reader(), Location.parse(str(resting))
     assert [await recall(location, "page", read) for _ in range(3)] == [1, 1, 1]
     assert await recall(location, "another page", read) == 2
+
+
+async def test_a_page_that_was_cut_short_is_read_again(resting: Path) -> None:
+    class Hurried(Reader):
+        async def __call__(self, opened: Store) -> Page:
+            page = await super().__call__(opened)
+            page.bound = "There was no time for more." if page == 1 else None
+            return page
+
+    read, location = Hurried(), Location.parse(str(resting))
+    assert [await recall(location, "page", read) for _ in range(3)] == [1, 2, 2]
 
 
 async def test_a_write_is_seen_at_once(resting: Path) -> None:

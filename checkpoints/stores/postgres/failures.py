@@ -141,7 +141,7 @@ def failure(error: psycopg.Error, name: str) -> StoreError:
     return _error(next((_STATES[key] for key in keys if key in _STATES), unknown), name)
 
 
-def refusal(error: psycopg.Error, name: str) -> StoreError:
+def refusal(error: Exception, name: str) -> StoreError:
     """Name the reason why a connection could not be opened."""
     text = str(error)
     return _error(next((found for told, found in _REFUSALS if re.search(told, text)), _UNREACHABLE), name)

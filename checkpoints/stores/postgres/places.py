@@ -47,7 +47,7 @@ class Place(NamedTuple):
         except (ValueError, RecursionError):
             return None
         match found:
-            case [str() | None as id, str() as thread_id]:
+            case [str() | None as id, str() as thread_id] if is_storable(id or "", thread_id):
                 return cls(id, thread_id)
         return None
 
@@ -59,6 +59,14 @@ class Listing:
     entries: list[Place]
     before: str | None = None
     bound: str | None = None
+
+
+def is_storable(*texts: str) -> bool:
+    """Tell whether a PostgreSQL text can be these; no row is found by what it cannot hold."""
+    try:
+        return "\0" not in "".join(texts).encode().decode()
+    except UnicodeEncodeError:
+        return False
 
 
 def place_sql(thread: str) -> str:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -20,10 +19,11 @@ from checkpoints.errors import ServerFull, StoreUnreachable
 from checkpoints.stores.postgres.failures import LOCK_SECONDS, READ_SECONDS, named, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Coroutine, Iterator
 
     from checkpoints.stores.location import Location
 
+T = TypeVar("T")
 MOST = 8
 WAIT_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
@@ -49,21 +49,30 @@ _SESSION: dict[str, Any] = {
     "tcp_user_timeout": 15_000,
 }
 
-_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Pool]] = WeakKeyDictionary()
+_pools: dict[asyncio.AbstractEventLoop, dict[Location, Pool]] = {}
 
 
 @asynccontextmanager
 async def reading(location: Location) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
     """Give a connection inside a read-only transaction that sees one state. Raises StoreError."""
+    _drop_closed()
     pools = _pools.setdefault(asyncio.get_running_loop(), {})
-    pool = pools.setdefault(location.conninfo, Pool(location))
+    pool = pools.setdefault(location, Pool(location))
     with named(location.name):
         async with pool.connection() as conn:
             yield conn
 
 
+def _drop_closed() -> None:
+    """Leave the connections of loops that have ended without `close`, as those of `asyncio.run`."""
+    for loop in [loop for loop in _pools if loop.is_closed()]:
+        for pool in _pools.pop(loop).values():
+            pool.drop()
+
+
 async def close() -> None:
     """Close the connections of the running event loop that nobody uses; those in use follow when they end."""
+    _drop_closed()
     for pool in _pools.pop(asyncio.get_running_loop(), {}).values():
         await pool.close()
 
@@ -74,7 +83,7 @@ def reading_now(location: Location) -> Iterator[psycopg.Connection[Any]]:
     with named(location.name):
         try:
             conn = psycopg.connect(location.conninfo, **_SESSION)
-        except psycopg.OperationalError as error:
+        except (psycopg.OperationalError, UnicodeError) as error:  # UnicodeError: a host that cannot be one
             raise refusal(error, location.name) from None
         with conn:
             conn.execute(BEGIN)
@@ -114,35 +123,39 @@ class Pool:
         while self._idle:
             await self._idle.pop()[1].close()
 
-    async def _begun(self) -> psycopg.AsyncConnection[Any]:
+    def drop(self) -> None:
+        """Close without a loop the connections that nobody uses."""
         while self._idle:
             _, conn = self._idle.pop()
-            if await _begin(conn):
-                return conn
-        conn = await self._connected()
+            conn.pgconn.finish()
+
+    async def _begun(self) -> psycopg.AsyncConnection[Any]:
         try:
-            await conn.execute(BEGIN)
-        except BaseException:
-            await conn.close()
-            raise
+            while self._idle:
+                _, conn = self._idle.pop()
+                if await _begin(conn):
+                    return conn
+            conn = await self._connected()
+            await _begin(conn, raises=True)
+        except TimeoutError:
+            self.drop()  # they are of the same silent server
+            sentence = f"The server of {self._location.name} did not answer in time."
+            raise StoreUnreachable(sentence) from None
         return conn
 
     async def _connected(self) -> psycopg.AsyncConnection[Any]:
         try:
             async with asyncio.timeout(CONNECT_SECONDS + 1):
                 return await psycopg.AsyncConnection.connect(self._location.conninfo, **_SESSION)
-        except TimeoutError:
-            sentence = f"The server of {self._location.name} did not answer in time."
-            raise StoreUnreachable(sentence) from None
-        except psycopg.OperationalError as error:
+        except (psycopg.OperationalError, UnicodeError) as error:
             raise refusal(error, self._location.name) from None
 
     async def _end(self, conn: psycopg.AsyncConnection[Any]) -> None:
         """Keep the connection for the next question, unless it was lost or left in a statement."""
         try:
             if conn.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
-                await conn.rollback()
-        except psycopg.Error:
+                await promptly(conn, CONNECT_SECONDS, conn.rollback())
+        except (psycopg.Error, TimeoutError):
             pass
         finally:
             if self._closed or conn.info.transaction_status != TransactionStatus.IDLE:
@@ -157,15 +170,35 @@ class Pool:
             await self._idle.pop(0)[1].close()
 
 
-async def _begin(conn: psycopg.AsyncConnection[Any]) -> bool:
-    """Begin on a connection that was idle; close it and tell where the server has ended it meanwhile."""
+async def _begin(conn: psycopg.AsyncConnection[Any], *, raises: bool = False) -> bool:
+    """Begin on a connection; close it and tell, or raise, where the server has ended it meanwhile.
+
+    Raises TimeoutError where the server says nothing.
+    """
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            await conn.execute(BEGIN)
-    except (psycopg.Error, TimeoutError):
+        await promptly(conn, CONNECT_SECONDS, conn.execute(BEGIN))
+    except BaseException as error:
         await conn.close()
+        if raises or not isinstance(error, psycopg.Error):
+            raise
         return False
-    except BaseException:
-        await conn.close()
-        raise
     return True
+
+
+async def promptly(conn: psycopg.AsyncConnection[Any], seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """Wait so long for what a connection does; then leave the connection and raise TimeoutError.
+
+    psycopg would ask the server to cancel the statement and wait for that: ten seconds more, if it is silent.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+        if not done:
+            conn.pgconn.finish()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    if task.cancelled() or not done:
+        raise TimeoutError
+    return task.result()

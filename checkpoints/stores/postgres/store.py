@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from checkpoints.errors import CheckpointNotFound, ReadTimeout, ThreadNotFound
 from checkpoints.inert import InertSerializer
+from checkpoints.postgres.aio import AsyncPostgresSaver
 from checkpoints.postgres.driver import arun, run
 from checkpoints.statements import Operation, Row, Statement
 from checkpoints.stores.postgres import pool, threads, timeline
 from checkpoints.stores.postgres.failures import READ_SECONDS
 from checkpoints.stores.postgres.listing import count_threads
+from checkpoints.stores.postgres.places import is_storable
 from checkpoints.stores.postgres.schema import Schema
 from checkpoints.stores.records import (
     CheckpointRow,
@@ -44,10 +45,12 @@ SELECT current_setting('server_version'), pg_is_in_recovery(),
                       UNION SELECT relid FROM pg_partition_tree(to_regclass(name))) parts(part))
 """
 # Equal texts mean that no transaction has ended between. A standby has none of its own; there it is how far
-# it has come in its primary's log. What a restored server counts begins anew.
+# it has come in its primary's log. What a restored server counts begins anew. A coordinator of Citus has no
+# part in what is written to its nodes, so it tells nothing.
 _PROBE = """
-SELECT concat_ws(' ', pg_current_snapshot(), pg_postmaster_start_time(),
-                 CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END)
+SELECT CASE WHEN to_regclass('pg_catalog.pg_dist_partition') IS NULL THEN
+    concat_ws(' ', pg_current_snapshot(), pg_postmaster_start_time(),
+              CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END) END
 """
 
 
@@ -68,13 +71,11 @@ class PostgresStore:
 
     @cached_property
     def saver(self) -> BaseCheckpointSaver[Any]:
-        from checkpoints.postgres.aio import AsyncPostgresSaver
-
-        return AsyncPostgresSaver(self.conn, serde=self.serde)
+        return _Saver(self)
 
     async def overview(self) -> Overview:
-        [(version, standby, size)] = await self._run(asked(Statement(SERVER)))
-        count, more = await self._run(count_threads(COUNT_SECONDS))
+        [(version, standby, size)] = await self.run(asked(Statement(SERVER)))
+        count, more = await self.run(count_threads(COUNT_SECONDS))
         return Overview(
             name=self.location.name,
             location=self.location.text,
@@ -88,16 +89,14 @@ class PostgresStore:
     async def threads(
         self, *, before: str | None = None, limit: int = 50, search: Search | None = None
     ) -> ThreadPage:
-        if search and not _is_storable(search.thread_id or "", *(search.metadata or ())):
+        if search and not is_storable(search.thread_id or "", *(search.metadata or ())):
             return ThreadPage(())
-        if before and not _is_storable(before):
-            before = None
-        return await self._run(threads.page(self._schema, search, before, limit))
+        return await self.run(threads.page(self._schema, search, before, limit))
 
     async def namespaces(self, thread_id: str) -> tuple[NamespaceRow, ...]:
-        if not _is_storable(thread_id):
+        if not is_storable(thread_id):
             raise ThreadNotFound("There is no such thread in this store.")
-        return await self._run(threads.namespaces(thread_id))
+        return await self.run(threads.namespaces(thread_id))
 
     async def timeline(
         self,
@@ -108,26 +107,38 @@ class PostgresStore:
         around: str | None = None,
         limit: int = 50,
     ) -> TimelinePage:
-        if not _is_storable(thread_id, ns, before or "", around or ""):
+        if not is_storable(thread_id, ns, before or "", around or ""):
             return TimelinePage(())
-        return await self._run(timeline.page(self._schema, thread_id, ns, before, around, limit))
+        return await self.run(timeline.page(self._schema, thread_id, ns, before, around, limit))
 
     async def checkpoint_row(self, thread_id: str, ns: str, checkpoint_id: str) -> CheckpointRow:
-        if not _is_storable(thread_id, ns, checkpoint_id):
+        if not is_storable(thread_id, ns, checkpoint_id):
             raise CheckpointNotFound("There is no such checkpoint in this thread and namespace.")
-        return await self._run(timeline.checkpoint(thread_id, ns, checkpoint_id))
+        return await self.run(timeline.checkpoint(thread_id, ns, checkpoint_id))
 
     async def writes(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[WriteRow, ...]:
-        if not _is_storable(thread_id, ns, checkpoint_id):
+        if not is_storable(thread_id, ns, checkpoint_id):
             return ()
-        return await self._run(timeline.writes_of(self._schema, thread_id, ns, checkpoint_id))
+        return await self.run(timeline.writes_of(self._schema, thread_id, ns, checkpoint_id))
 
     async def change_probe(self) -> str:
-        [(probe,)] = await self._run(asked(Statement(_PROBE)))
+        [(probe,)] = await self.run(asked(Statement(_PROBE)))
         return str(probe)
 
-    async def _run(self, operation: Operation[T]) -> T:
+    async def run(self, operation: Operation[T]) -> T:
+        """Run an operation that reads. Raises StoreError."""
         return await _run(self.location, self.conn, operation)
+
+
+class _Saver(AsyncPostgresSaver):
+    """The saver of an open store, whose reads end when the store's do."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        super().__init__(store.conn, serde=store.serde)
+        self._store = store
+
+    async def _read(self, operation: Operation[T]) -> T:
+        return await self._store.run(operation)
 
 
 async def read(
@@ -150,7 +161,7 @@ async def read_since(
     serde = InertSerializer.from_environment()
     async with pool.reading(location) as conn:
         [(now,)] = await _run(location, conn, asked(Statement(_PROBE)))
-        if now == mark:
+        if now is not None and now == mark:
             return None
         schema = await _run(location, conn, Schema.look(location.name))
         return now, await question(PostgresStore(location, conn, schema, serde))
@@ -170,8 +181,7 @@ async def close() -> None:
 async def _run(location: Location, conn: psycopg.AsyncConnection[Any], operation: Operation[T]) -> T:
     # The server ends a statement that takes too long; this is for one that has gone silent.
     try:
-        async with asyncio.timeout(READ_SECONDS + 5):
-            return await arun(conn, operation)
+        return await pool.promptly(conn, READ_SECONDS + 5, arun(conn, operation))
     except TimeoutError:
         raise ReadTimeout(f"{location.name} did not answer in time.") from None
 
@@ -179,11 +189,3 @@ async def _run(location: Location, conn: psycopg.AsyncConnection[Any], operation
 def asked(statement: Statement) -> Operation[list[Row]]:
     """Execute one statement."""
     return (yield statement)
-
-
-def _is_storable(*texts: str) -> bool:
-    """Tell whether a PostgreSQL text can be these; no row is found by what it cannot hold."""
-    try:
-        return "\0" not in "".join(texts).encode().decode()
-    except UnicodeEncodeError:
-        return False
