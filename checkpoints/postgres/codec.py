@@ -20,7 +20,7 @@ from checkpoints.saver.addresses import address, decode_writes
 from checkpoints.saver.versions import next_version
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
@@ -64,15 +64,7 @@ def decode(serde: SerializerProtocol, stored: Stored) -> CheckpointTuple:
     loads = loads_of(serde)
     checkpoint = decode_json(serde, stored.checkpoint)
     if isinstance(checkpoint, dict):  # a serializer for untrusted stores marks what is too deep
-        values = dict(checkpoint.get("channel_values") or {})
-        values |= {channel: loads((kind, blob)) for channel, kind, blob in stored.blobs}
-        if stored.sends:
-            # As they would be written now: a channel of its own, at the latest version.
-            values[TASKS] = [loads((kind, blob)) for kind, blob in stored.sends]
-            versions = checkpoint.setdefault("channel_versions", {})
-            if isinstance(versions, dict):
-                versions[TASKS] = _latest(versions.values())
-        checkpoint["channel_values"] = values
+        _complete(checkpoint, stored, loads)
     return CheckpointTuple(
         address(thread_id, ns, checkpoint_id),
         checkpoint,
@@ -80,6 +72,21 @@ def decode(serde: SerializerProtocol, stored: Stored) -> CheckpointTuple:
         address(thread_id, ns, parent_id) if parent_id else None,
         decode_writes(loads, stored.writes),
     )
+
+
+def _complete(checkpoint: dict[str, Any], stored: Stored, loads: Callable[[tuple[str, bytes]], Any]) -> None:
+    """Give a checkpoint the values that its JSON lacks."""
+    plain = checkpoint.get("channel_values") or {}
+    if not isinstance(plain, dict):  # LangGraph has not written it
+        return
+    values = plain | {channel: loads((kind, blob)) for channel, kind, blob in stored.blobs}
+    if stored.sends:
+        # As they would be written now: a channel of its own, at the latest version.
+        values[TASKS] = [loads((kind, blob)) for kind, blob in stored.sends]
+        versions = checkpoint.setdefault("channel_versions", {})
+        if isinstance(versions, dict):
+            versions[TASKS] = _latest(versions.values())
+    checkpoint["channel_values"] = values
 
 
 def _latest(versions: Collection[Any]) -> Any:

@@ -57,11 +57,11 @@ def _execute(cursor: psycopg.Cursor[Row], statement: Statement) -> list[Row]:
     connection = cursor.connection
     with connection.pipeline() if connection.info.pipeline_status else NOTHING:  # until the rows are there
         cursor.execute(statement.sql, statement.parameters, prepare=False if statement.once else None)
-    return cursor.fetchall() if cursor.description else []
+    return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
 
 
 async def _aexecute(cursor: psycopg.AsyncCursor[Row], statement: Statement) -> list[Row]:
     connection = cursor.connection
     async with connection.pipeline() if connection.info.pipeline_status else NOTHING:
         await cursor.execute(statement.sql, statement.parameters, prepare=False if statement.once else None)
-    return await cursor.fetchall() if cursor.description else []
+    return await cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []

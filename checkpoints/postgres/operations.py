@@ -40,6 +40,9 @@ CROSS JOIN LATERAL (
     SELECT {COLUMNS} FROM checkpoints WHERE thread_id = t AND checkpoint_ns = n AND checkpoint_id = i LIMIT 1
 ) AS found"""
 
+# What is no object has no members, and is an error to ask for them.
+VERSIONS = """\
+CASE jsonb_typeof(checkpoint -> 'channel_versions') WHEN 'object' THEN checkpoint -> 'channel_versions' END"""
 # Before its migration 9 `checkpoint_writes` has no task_path. A name is looked for in the table first, then
 # outside of it, so this one is found only where the column is missing.
 NO_PATH = "(SELECT '' AS task_path) AS absent"
@@ -50,19 +53,20 @@ BLOB = f"""\
 VERSIONED = f"""\
 SELECT 1, NULL::int[], 0, channel, type, NULL, NULL, NULL, NULL, 0, blob
 FROM (SELECT page.thread_id, checkpoint_ns, key AS channel, value AS version
-      FROM page CROSS JOIN LATERAL jsonb_each_text(checkpoint -> 'channel_versions')) AS held
+      FROM page CROSS JOIN LATERAL jsonb_each_text({VERSIONS})) AS held
 CROSS JOIN LATERAL {BLOB.format(thread="{thread}", at="held")}"""
 # Each blob once, with the places of the checkpoints that hold it.
 SHARED = f"""\
 SELECT 1, places, 0, channel, type, NULL, NULL, NULL, NULL, 0, blob
 FROM (SELECT page.thread_id, checkpoint_ns, key AS channel, value AS version, array_agg(place) AS places
-      FROM page CROSS JOIN LATERAL jsonb_each_text(checkpoint -> 'channel_versions')
+      FROM page CROSS JOIN LATERAL jsonb_each_text({VERSIONS})
       GROUP BY page.thread_id, checkpoint_ns, key, value) AS held
 CROSS JOIN LATERAL {BLOB.format(thread="{thread}", at="held")}"""
 FETCH = """\
 WITH page AS MATERIALIZED ({page})
 SELECT 0 AS kind, NULL::int[] AS places, place, thread_id, checkpoint_ns, checkpoint_id,
-    parent_checkpoint_id, checkpoint::text, metadata::text, 0 AS idx, NULL::bytea AS blob
+    parent_checkpoint_id, checkpoint::text, metadata::text,
+    CASE WHEN checkpoint -> 'v' < '4' THEN 1 ELSE 0 END AS idx, NULL::bytea AS blob
 FROM page
 UNION ALL
 {blobs}
@@ -71,20 +75,22 @@ SELECT 2, NULL, place, path, task_id, channel, type, NULL, NULL, idx, blob
 FROM page CROSS JOIN {no_path} CROSS JOIN LATERAL (
     SELECT task_path AS path, task_id, channel, type, idx, blob FROM checkpoint_writes
     WHERE thread_id = {thread} AND checkpoint_ns = page.checkpoint_ns
-    AND checkpoint_id = page.checkpoint_id OFFSET 0) AS found
-UNION ALL
-SELECT 3, NULL, place, path, task_id, channel, type, NULL, NULL, idx, blob
-FROM page CROSS JOIN {no_path} CROSS JOIN LATERAL (
-    SELECT task_path AS path, task_id, channel, type, idx, blob FROM checkpoint_writes
-    WHERE thread_id = {thread} AND checkpoint_ns = page.checkpoint_ns
-    AND checkpoint_id = page.parent_checkpoint_id AND channel = '{tasks}' OFFSET 0) AS found
-WHERE page.checkpoint -> 'v' < '4'"""
+    AND checkpoint_id = page.checkpoint_id OFFSET 0) AS found"""
+# Before version 4, the tasks that a node sent were writes of the parent.
+SENDS = f"""\
+SELECT place, path, task_id, idx, type, blob
+FROM unnest(%(threads)s::text[], %(namespaces)s::text[], %(ids)s::text[])
+    WITH ORDINALITY AS keys (t, n, i, place) CROSS JOIN {NO_PATH}
+CROSS JOIN LATERAL (
+    SELECT task_path AS path, task_id, idx, type, blob FROM checkpoint_writes
+    WHERE thread_id = t AND checkpoint_ns = n AND checkpoint_id = i AND channel = '{TASKS}'
+    OFFSET 0) AS found"""
 
 
 def fetching(page: str, *, blobs: str = SHARED, thread: str = "%(thread_id)s") -> str:
     """Return the statement that fetches the checkpoints that `page` selects, with all that is theirs."""
     blobs = blobs.format(thread="held.thread_id" if thread == "page.thread_id" else thread)
-    return FETCH.format(page=page, blobs=blobs, thread=thread, no_path=NO_PATH, tasks=TASKS)
+    return FETCH.format(page=page, blobs=blobs, thread=thread, no_path=NO_PATH)
 
 
 GET_HEAD = fetching(HEAD, blobs=VERSIONED)
@@ -158,29 +164,40 @@ def find_all(keys: Sequence[Row]) -> Operation[list[Stored]]:
 
 def fetch(sql: str, parameters: Mapping[str, Any]) -> Operation[list[Stored]]:
     """Return the checkpoints that a statement made by `fetching` finds, in the order of their places."""
-    return _assemble((yield Statement(sql, parameters)))
+    rows = yield Statement(sql, parameters)
+    found = _assemble(rows)
+    old = [found[row[2]] for row in rows if row[0] == 0 and row[9] and row[6]]
+    if old:
+        yield from _add_sends(old)
+    return [found[at] for at in sorted(found)]
 
 
-def _assemble(rows: Iterable[Row]) -> list[Stored]:
+def _assemble(rows: Iterable[Row]) -> dict[int, Stored]:
+    """Return the checkpoints by their places."""
     checkpoints: dict[int, Stored] = {}
     blobs: list[Row] = []
-    written: list[Row] = []
+    writes: list[Row] = []
     for row in rows:
         if row[0] == 0:
             checkpoints[row[2]] = Stored._make((*row[3:9], [], [], []))
         else:
-            (blobs if row[0] == 1 else written).append(row)
+            (blobs if row[0] == 1 else writes).append(row)
     blobs.sort(key=lambda row: (len(row[3]), row[3]))  # as JSONB sorts channels
     for _, places, only, channel, kind, *_, blob in blobs:
         for at in places or (only,):
             checkpoints[at].blobs.append((channel, kind, blob))
-    written.sort(key=itemgetter(3, 4, 9))  # by path, task and index, whatever the database's collation
-    for what, _, at, _path, task_id, channel, kind, *_, blob in written:
-        if what == 2:
-            checkpoints[at].writes.append((task_id, channel, kind, blob))
-        else:
-            checkpoints[at].sends.append((kind, blob))
-    return [checkpoints[at] for at in sorted(checkpoints)]
+    writes.sort(key=itemgetter(3, 4, 9))  # by path, task and index, whatever the database's collation
+    for _, _, at, _path, task_id, channel, kind, *_, blob in writes:
+        checkpoints[at].writes.append((task_id, channel, kind, blob))
+    return checkpoints
+
+
+def _add_sends(old: Sequence[Stored]) -> Operation[None]:
+    """Give checkpoints of before version 4 the tasks that were sent for them."""
+    threads, namespaces, parents = map(list, zip(*((at[0], at[1], at[3]) for at in old), strict=True))
+    rows = yield Statement(SENDS, {"threads": threads, "namespaces": namespaces, "ids": parents})
+    for number, *_, kind, blob in sorted(rows, key=itemgetter(0, 1, 2, 3)):
+        old[number - 1].sends.append((kind, blob))
 
 
 def put_checkpoint(encoded: Encoded) -> Operation[None]:
