@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
     from postgres import Databases
 
-ROUNDS = 30  # for each saver
-TURNS = 18
+ROUNDS = 25  # for each saver
+TURNS = 15
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30  # seconds until a test counts as hanging
 HELD = "LOCK TABLE checkpoints, checkpoint_blobs, checkpoint_writes IN ACCESS EXCLUSIVE MODE"
@@ -173,12 +173,13 @@ async def test_what_was_acknowledged_is_there_after_the_server_was_stopped(
 
     async with aopened(lasting.url, "pool") as saver:
         writers = [asyncio.create_task(write(saver, worker)) for worker in range(8)]
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.2)
         await asyncio.to_thread(lasting.stop, at_once=at_once)
         errors = await asyncio.wait_for(asyncio.gather(*writers, return_exceptions=True), PATIENCE)
         assert {isinstance(error, psycopg.OperationalError) for error in errors} == {True}
-        await asyncio.to_thread(lasting.start)
-        found = {tuple_.checkpoint["id"] async for tuple_ in saver.alist(at(f"kept {at_once}"))}
+    lasting.start()
+    with opened(lasting.url) as saver:
+        found = {each.checkpoint["id"] for each in saver.list(at(f"kept {at_once}"))}
     assert {f"{number:08}" for number in stored} <= found
     assert len(stored) > 8
     assert not torn(lasting.url)
