@@ -74,10 +74,10 @@ class PostgresEnd:
             raise CopyRefused("PostgreSQL has no thread ids with a NUL character.")
         with reading_now(self.location) as conn:
             try:
-                run(conn, Schema.look(self.location.name))
+                schema = run(conn, Schema.look(self.location.name))
             except NoCheckpointTables:
                 return  # they will be made, or what stands there refuses it
-            if run(conn, _any_row(thread_id)):
+            if run(conn, schema.here(_any_row(thread_id))):
                 raise taken(thread_id)
 
     def read(self, thread_id: str, spool: Spool, meter: Meter) -> None:
@@ -86,7 +86,7 @@ class PostgresEnd:
             schema = run(conn, Schema.look(self.location.name))
             dialect = Dialect("%s", SIZES, {**TEXTS, "task_path": schema.sql("{task_path}")})
             conn.execute(PATIENCE)
-            _read(conn, dialect, thread_id, spool, meter)
+            _read(conn, schema, dialect, thread_id, spool, meter)
 
     def write(self, thread_id: str, spool: Spool, meter: Meter) -> None:
         """Write the thread in one transaction, after the saver's `setup`. Raises StoreError."""
@@ -103,22 +103,27 @@ class PostgresEnd:
         with named(name):
             try:
                 conn = psycopg.connect(self.location.conninfo, **SESSION)
-            except psycopg.OperationalError as error:
+            except (psycopg.OperationalError, UnicodeError) as error:
                 raise refusal(error, name) from None
             with conn, _written(name):
                 yield conn
 
 
 def _read(
-    conn: psycopg.Connection[Any], dialect: Dialect, thread_id: str, spool: Spool, meter: Meter
+    conn: psycopg.Connection[Any],
+    schema: Schema,
+    dialect: Dialect,
+    thread_id: str,
+    spool: Spool,
+    meter: Meter,
 ) -> None:
-    if "\0" in thread_id or not run(conn, _any_row(thread_id)):
+    if "\0" in thread_id or not run(conn, schema.here(_any_row(thread_id))):
         raise ThreadNotFound(f"There is no thread {thread_id!r} to copy.")
-    sizes = [run(conn, total(dialect, table, thread_id)) for table in spool.tables]
+    sizes = [run(conn, schema.here(total(dialect, table, thread_id))) for table in spool.tables]
     meter.begin("read", Size(sum(size.rows for size in sizes), sum(size.bytes for size in sizes)))
     for table in spool.tables:
         after = None
-        while rows := run(conn, page(dialect, table, thread_id, after)):
+        while rows := run(conn, schema.here(page(dialect, table, thread_id, after))):
             spool.add(table, rows)
             meter.advance(len(rows), sum(content(table, row) for row in rows))
             after = rows[-1][: len(table.key)]

@@ -12,6 +12,7 @@ import pytest
 from stores_data import all_pages, ask, browse, config, execute, ids, write, write_asking
 
 from checkpoints import errors
+from checkpoints.doctor import diagnose
 from checkpoints.stores import Location, Store, check, close, read, read_since
 from checkpoints.stores.postgres import pool, threads
 from checkpoints.stores.postgres import store as postgres_store
@@ -388,3 +389,69 @@ def test_loops_that_end_leave_no_connections_behind(database: str) -> None:
                 break
             time.sleep(0.05)
     assert left <= 1
+
+
+# Each would fit better than PostgreSQL's own, or is looked for first: who may CREATE in the agent's schema
+# can make them. Called, they would have the reader's rights.
+TRAPS = """
+CREATE FUNCTION trap() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'sprung'; END $$;
+CREATE FUNCTION quote_ident(name) RETURNS text LANGUAGE sql AS 'SELECT public.trap()';
+CREATE FUNCTION concat_ws(text, pg_snapshot, timestamptz, pg_lsn) RETURNS text
+    LANGUAGE sql AS 'SELECT public.trap()';
+CREATE FUNCTION unnest(text[]) RETURNS SETOF text LANGUAGE sql AS 'SELECT public.trap()';
+CREATE FUNCTION to_regclass(text) RETURNS text LANGUAGE sql AS 'SELECT public.trap()';
+CREATE FUNCTION jsonb_each_text(jsonb) RETURNS text LANGUAGE sql AS 'SELECT public.trap()';
+CREATE FUNCTION lower(text) RETURNS text LANGUAGE sql AS 'SELECT public.trap()';
+CREATE FUNCTION octet_length(bytea) RETURNS text LANGUAGE sql AS 'SELECT public.trap()';
+CREATE FUNCTION pick(state text, value bigint) RETURNS text LANGUAGE sql AS 'SELECT public.trap()';
+CREATE AGGREGATE array_agg(bigint) (SFUNC = pick, STYPE = text);
+CREATE FUNCTION same(oid, regclass) RETURNS bool LANGUAGE sql AS 'SELECT public.trap() IS NULL';
+CREATE OPERATOR = (LEFTARG = oid, RIGHTARG = regclass, FUNCTION = same);
+"""
+
+
+async def test_nothing_that_lies_in_the_agents_schema_is_called(store: Location) -> None:
+    execute(store.conninfo, TRAPS)
+    with psycopg.connect(store.conninfo, autocommit=True) as conn:
+        name = conn.info.dbname
+        conn.execute(f'ALTER DATABASE "{name}" SET search_path = public, pg_catalog')
+    await close()
+
+    async def everything(asked: PostgresStore) -> None:
+        await browse(asked)
+        assert (await asked.overview()).threads == 2
+        assert await asked.change_probe()
+        assert [found async for found in asked.saver.alist(config("a"))]
+        await asked.saver.aget_delta_channel_history(config=config("a"), channels=["log"])
+
+    await read(store, everything)
+    assert await read_since(store, None, lambda asked: asked.threads())
+    assert diagnose(store).ok
+    check(store)
+
+
+@pytest.mark.parametrize("column", ["checkpoint", "metadata"])
+async def test_a_column_of_somebodys_own_type_is_refused(store: Location, column: str) -> None:
+    execute(
+        store.conninfo,
+        f"""
+        CREATE TYPE own AS (document jsonb);
+        CREATE FUNCTION own(own) RETURNS text LANGUAGE sql AS 'SELECT ''sprung''';
+        CREATE CAST (own AS text) WITH FUNCTION own(own);
+        ALTER TABLE checkpoints ALTER {column} DROP DEFAULT, ALTER {column} TYPE own USING ROW({column})::own;
+        """,
+    )
+    with pytest.raises(errors.NoCheckpointTables, match=f"whose {column} is not of LangGraph's type"):
+        await read(store, first)
+
+
+async def test_a_table_with_policies_is_refused_to_whom_they_concern(
+    store: Location, reader: Callable[[str], str]
+) -> None:
+    grants = "GRANT SELECT ON ALL TABLES IN SCHEMA public TO only_reader"
+    policy = "CREATE POLICY p ON checkpoints USING (pg_sleep(0) IS NULL)"
+    execute(store.conninfo, f"{grants}; {policy}; ALTER TABLE checkpoints ENABLE ROW LEVEL SECURITY")
+    assert await read(store, first)  # whose tables they are
+    with pytest.raises(errors.AccessRefused, match="BYPASSRLS"):
+        await read(Location.parse(reader(store.conninfo)), first)
+    await close()

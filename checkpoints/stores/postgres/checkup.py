@@ -14,8 +14,8 @@ from checkpoints.postgres.driver import run
 from checkpoints.statements import Operation, Statement
 from checkpoints.stores.postgres import pool
 from checkpoints.stores.postgres.listing import SKIP, hint
-from checkpoints.stores.postgres.schema import Schema
-from checkpoints.stores.postgres.store import SERVER, asked
+from checkpoints.stores.postgres.schema import MIGRATIONS, SEALED, Schema
+from checkpoints.stores.postgres.store import asked, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,15 +49,13 @@ FROM (SELECT *, sum(size) OVER (ORDER BY {key} ROWS UNBOUNDED PRECEDING) - size 
 WHERE before < %(bytes)s ORDER BY {key}
 """
 # Rows come in the order of the primary key, not sorted anew for each portion of a long thread.
-_PATIENT: Final = """
+_PATIENT: Final = f"""
+SET LOCAL search_path = {SEALED};
 SET LOCAL statement_timeout = 60000;
 SET LOCAL enable_sort = off;
 SET LOCAL enable_incremental_sort = off
 """
 _MIGRATION: Final = "SELECT max(v) FROM checkpoint_migrations"
-_MAY_ASK: Final = """
-SELECT coalesce(has_table_privilege(to_regclass('checkpoint_migrations')::oid, 'SELECT'), false)
-"""
 _THREADS: Final = SKIP.format(table="checkpoint_blobs", key="NULL")
 _UNUSED: Final = """
 WITH used AS MATERIALIZED (
@@ -80,9 +78,9 @@ def diagnose(location: Location, serde: InertSerializer) -> Diagnosis:
     """Read a whole database. Raises StoreError where it cannot be opened."""
     with pool.reading_now(location) as conn:
         schema = run(conn, Schema.look(location.name))
-        [(version, standby, size)] = run(conn, asked(Statement(SERVER)))
-        migration = run(conn, _migration())
-    examinations = [_Streamed(name, serde) for name in _KEY]
+        [(version, standby, size)] = run(conn, schema.here(server(schema)))
+        migration = run(conn, schema.here(_migration(schema)))
+    examinations = [_Streamed(name, serde, schema) for name in _KEY]
     ended = [problem for each in examinations if (problem := each.run(location))]
     checkpoints = examinations[0]
     return Diagnosis(
@@ -102,8 +100,9 @@ def diagnose(location: Location, serde: InertSerializer) -> Diagnosis:
 class _Streamed(Examination):
     """A table of a database."""
 
-    def __init__(self, name: str, serde: InertSerializer) -> None:
+    def __init__(self, name: str, serde: InertSerializer, schema: Schema) -> None:
         super().__init__(name, serde)
+        self._schema = schema
         self.threads: int | None = 0
         self.namespaces: int | None = 0
 
@@ -122,7 +121,7 @@ class _Streamed(Examination):
         last: Row = ()
         _anew(conn)
         threads = namespaces = 0
-        while rows := run(conn, asked(self._portion(last))):
+        while rows := run(conn, self._schema.here(asked(self._portion(last)))):
             for row in rows:
                 threads += row[:1] != last[:1]
                 namespaces += row[:2] != last[:2]
@@ -146,10 +145,9 @@ def _anew(conn: psycopg.Connection[Any]) -> None:
     conn.execute(_PATIENT)
 
 
-def _migration() -> Operation[int | None]:
+def _migration(schema: Schema) -> Operation[int | None]:
     """Return the number of the last migration, None where it cannot be told."""
-    [(may_ask,)] = yield Statement(_MAY_ASK)
-    if not may_ask:
+    if MIGRATIONS not in schema.names:
         return None
     [(last,)] = yield Statement(_MIGRATION)
     return None if last is None else int(last)
@@ -166,7 +164,7 @@ def _notes(location: Location, schema: Schema, migration: int | None) -> Iterato
     if faster := hint(schema):
         yield f"{faster.sentence} {faster.command}"
     try:
-        unused, size = _unused(location)
+        unused, size = _unused(location, schema)
     except StoreError as error:
         yield f"Which rows of checkpoint_blobs belong to no checkpoint was not found out: {error.sentence}"
         return
@@ -174,14 +172,14 @@ def _notes(location: Location, schema: Schema, migration: int | None) -> Iterato
         yield f"{unused:,} rows of checkpoint_blobs ({size:,} bytes) belong to no checkpoint."
 
 
-def _unused(location: Location) -> tuple[int, int]:
+def _unused(location: Location, schema: Schema) -> tuple[int, int]:
     """Count the values that no checkpoint refers to, and their bytes; a few threads at a time."""
     count = size = 0
     last: str | None = None
     with pool.reading_now(location) as conn:
         _anew(conn)
-        while threads := run(conn, _next_threads(last)):
-            [(found, octets)] = run(conn, asked(Statement(_UNUSED, {"threads": threads})))
+        while threads := run(conn, schema.here(_next_threads(last))):
+            [(found, octets)] = run(conn, schema.here(asked(Statement(_UNUSED, {"threads": threads}))))
             count, size, last = count + found, size + octets, threads[-1]
             _anew(conn)
     return count, size

@@ -83,7 +83,10 @@ _LOST: _Found = ConnectionLost, "The connection to {name} ended in the middle of
 _DENIED: _Found = (
     AccessRefused,
     "The role may not read all of {name}'s tables.",
-    "GRANT SELECT ON checkpoints, checkpoint_blobs, checkpoint_writes lets it.",
+    (
+        "GRANT SELECT ON checkpoints, checkpoint_blobs, checkpoint_writes lets it. "
+        "Where row security hides rows, it has to own the tables or have BYPASSRLS."
+    ),
 )
 _CHANGED: _Found = NoCheckpointTables, "{name} changed its tables while it was read.", None
 _RESOURCES: _Found = StoreBusy, "The server of {name} ran out of memory or room.", None

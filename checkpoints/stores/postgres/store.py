@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
 from checkpoints.errors import CheckpointNotFound, ReadTimeout, ThreadNotFound
 from checkpoints.inert import InertSerializer
@@ -40,17 +41,17 @@ COUNT_SECONDS = 0.25
 SERVER = """
 SELECT current_setting('server_version'), pg_is_in_recovery(),
        (SELECT coalesce(sum(pg_total_relation_size(part)), 0)::int8
-        FROM unnest(ARRAY['checkpoints', 'checkpoint_blobs', 'checkpoint_writes']) name,
+        FROM unnest(%s::text[]) name,
              LATERAL (SELECT to_regclass(name)::oid
                       UNION SELECT relid FROM pg_partition_tree(to_regclass(name))) parts(part))
 """
 # Equal texts mean that no transaction has ended between. A standby has none of its own; there it is how far
 # it has come in its primary's log. What a restored server counts begins anew. A coordinator of Citus has no
-# part in what is written to its nodes, so it tells nothing.
+# part in what is written to its nodes, so it tells nothing. It is asked before the search_path is sealed.
 _PROBE = """
-SELECT CASE WHEN to_regclass('pg_catalog.pg_dist_partition') IS NULL THEN
-    concat_ws(' ', pg_current_snapshot(), pg_postmaster_start_time(),
-              CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END) END
+SELECT CASE WHEN pg_catalog.to_regclass('pg_catalog.pg_dist_partition') IS NULL THEN pg_catalog.concat_ws(
+    ' ', pg_catalog.pg_current_snapshot(), pg_catalog.pg_postmaster_start_time(),
+    CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() END) END
 """
 
 
@@ -74,7 +75,7 @@ class PostgresStore:
         return _Saver(self)
 
     async def overview(self) -> Overview:
-        [(version, standby, size)] = await self.run(asked(Statement(SERVER)))
+        [(version, standby, size)] = await self.run(server(self._schema))
         count, more = await self.run(count_threads(COUNT_SECONDS))
         return Overview(
             name=self.location.name,
@@ -123,11 +124,11 @@ class PostgresStore:
 
     async def change_probe(self) -> str:
         [(probe,)] = await self.run(asked(Statement(_PROBE)))
-        return str(probe)
+        return str(probe or uuid4().hex)
 
     async def run(self, operation: Operation[T]) -> T:
         """Run an operation that reads. Raises StoreError."""
-        return await _run(self.location, self.conn, operation)
+        return await _run(self.location, self.conn, self._schema.here(operation))
 
 
 class _Saver(AsyncPostgresSaver):
@@ -184,6 +185,11 @@ async def _run(location: Location, conn: psycopg.AsyncConnection[Any], operation
         return await pool.promptly(conn, READ_SECONDS + 5, arun(conn, operation))
     except TimeoutError:
         raise ReadTimeout(f"{location.name} did not answer in time.") from None
+
+
+def server(schema: Schema) -> Operation[list[tuple[Any, ...]]]:
+    """Return the server's version, whether it is a standby, and the bytes of the tables."""
+    return asked(Statement(SERVER, (list(schema.names.values()),)))
 
 
 def asked(statement: Statement) -> Operation[list[Row]]:
