@@ -62,4 +62,6 @@ def _postgres() -> ModuleType:
     try:
         return import_module("checkpoints.stores.postgres.store")
     except ImportError as error:
+        if not (error.name or "psycopg").startswith("psycopg"):  # of ours: no fault of the installation
+            raise
         raise DriverMissing("Reading PostgreSQL needs psycopg, which is not installed.") from error

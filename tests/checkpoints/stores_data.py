@@ -136,12 +136,13 @@ async def all_pages(
 ) -> list[tuple[ThreadRow, ...]]:
     """Follow the keys from the first page of threads to the last."""
     pages, before = [], None
-    while True:
+    for _ in range(1_000):
         page = await store.threads(before=before, limit=limit, search=search)
         pages.append(page.threads)
         before = page.before
         if before is None:
             return pages
+    raise AssertionError("There is no end of pages.")
 
 
 async def ids(path: Path | str, *, limit: int = 50, search: Search | None = None) -> list[str]:

@@ -13,8 +13,9 @@ from stores_data import all_pages, ask, browse, config, execute, ids, write, wri
 
 from checkpoints import errors
 from checkpoints.doctor import diagnose
-from checkpoints.stores import Location, Store, check, close, read, read_since
-from checkpoints.stores.postgres import pool, threads
+from checkpoints.stores import Location, Store, budget, check, close, read, read_since
+from checkpoints.stores.budget import Budget
+from checkpoints.stores.postgres import pool, threads, timeline
 from checkpoints.stores.postgres import store as postgres_store
 from checkpoints.stores.postgres.places import Place
 
@@ -455,3 +456,23 @@ async def test_a_table_with_policies_is_refused_to_whom_they_concern(
     with pytest.raises(errors.AccessRefused, match="BYPASSRLS"):
         await read(Location.parse(reader(store.conninfo)), first)
     await close()
+
+
+async def test_a_page_that_holds_all_leads_no_further(store: Location) -> None:
+    page = await read(store, lambda asked: asked.timeline("a", "", limit=3))
+    assert (len(page.checkpoints), page.older) == (3, None)
+    assert (await read(store, lambda asked: asked.timeline("a", "", limit=2))).older
+
+
+async def test_an_empty_blob_is_no_value(store: Location) -> None:
+    execute(store.conninfo, "UPDATE checkpoint_blobs SET type = 'empty', blob = NULL")
+    page = await read(store, lambda asked: asked.timeline("a", ""))
+    assert [row.channels for row in page.checkpoints] == [(), (), ()]
+
+
+async def test_documents_of_a_page_share_its_budget(store: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = await read(store, lambda asked: asked.timeline("a", ""))
+    sizes = [row.size + len(row.metadata or b"") for row in whole.checkpoints]
+    monkeypatch.setattr(timeline, "PAGE", Budget(budget.MIB, sum(sizes[:2])))
+    page = await read(store, lambda asked: asked.timeline("a", ""))
+    assert [row.skipped for row in page.checkpoints] == [False, False, True]
