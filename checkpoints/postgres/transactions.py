@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import time
 from typing import TYPE_CHECKING, Any
 
 from psycopg.errors import DeadlockDetected, SerializationFailure
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
 
     from checkpoints.statements import Operation, T
 
-ATTEMPTS = 5
+ATTEMPTS = 8
+PAUSE = 0.005  # seconds on average, twice as long after each attempt
 COLLISIONS = (SerializationFailure, DeadlockDetected)
 ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 
@@ -34,6 +38,7 @@ def transact(conn: psycopg.Connection[Any], operation: Callable[[], Operation[T]
         except COLLISIONS:
             if attempt == ATTEMPTS:
                 raise
+            time.sleep(_pause(attempt))
     raise AssertionError  # the last attempt returns or raises
 
 
@@ -51,7 +56,13 @@ async def atransact(
         except COLLISIONS:
             if attempt == ATTEMPTS:
                 raise
+            await asyncio.sleep(_pause(attempt))
     raise AssertionError
+
+
+def _pause(attempt: int) -> float:
+    """Return how long to wait, each for another time: those who collided would collide again."""
+    return PAUSE * 2.0**attempt * random.random()  # noqa: S311 - no secret
 
 
 def _begun(operation: Callable[[], Operation[T]], one_moment: bool) -> Operation[T]:
