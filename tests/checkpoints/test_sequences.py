@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 STABLE = settings(
-    max_examples=200,
+    max_examples=150,
     stateful_step_count=25,
     derandomize=True,
     database=None,
@@ -33,7 +33,7 @@ STABLE = settings(
     suppress_health_check=list(HealthCheck),
 )
 # Where a call is a round trip, and making a failure smaller would take minutes.
-FEWER = settings(STABLE, max_examples=60, phases=[Phase.generate])
+FEWER = settings(STABLE, max_examples=40, phases=[Phase.generate])
 
 # Few of each kind, so that calls meet; among them what SQL, JSON, UTF-8 and C could trip over.
 # What PostgreSQL's JSON or its official saver cannot take has tests of its own.
