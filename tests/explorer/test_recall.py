@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import graphs
 import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
+from readers import Page, Reader
 
 from checkpoints.stores import Location, Store
 from explorer.recall import PAGES, forget, recall
@@ -37,22 +38,6 @@ def resting(tmp_path: Path, in_file: graphs.Written) -> Path:
     an_hour_ago = path.stat().st_mtime - 3600
     os.utime(path, (an_hour_ago, an_hour_ago))
     return path
-
-
-class Page(int):
-    """What a reader made, by its number."""
-
-    bound: str | None = None
-
-
-class Reader:
-    """Counts how often it is asked."""
-
-    asked = 0
-
-    async def __call__(self, opened: Store) -> Page:
-        self.asked += 1
-        return Page(self.asked)
 
 
 async def test_a_resting_store_is_read_once(resting: Path) -> None:

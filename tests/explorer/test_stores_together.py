@@ -10,8 +10,9 @@ import psycopg
 import pytest
 from langgraph.types import Command
 from pages import load, parse
+from readers import Reader
 
-from checkpoints.stores import Location, Store
+from checkpoints.stores import Location
 from checkpoints.stores.postgres import listing, search
 from explorer.recall import forget, recall
 
@@ -109,16 +110,6 @@ async def test_a_page_says_what_happened_to_its_connection_and_the_next_is_shown
     assert "ended in the middle of a read" in words
     assert "Try again" in words
     assert (await load(browser, address(asking))).one("td.state span").text == "interrupted"
-
-
-class Reader:
-    """Counts how often it is asked."""
-
-    asked = 0
-
-    async def __call__(self, opened: Store) -> int:
-        self.asked += 1
-        return self.asked
 
 
 async def test_a_resting_database_is_read_once_and_a_write_seen_at_once(asking: str) -> None:
