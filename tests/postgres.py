@@ -38,6 +38,8 @@ OTHERS = """\
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 SCHEMAS = r"SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$)'"
+# Waits until the tests end, however they do, and ends the server that they have not.
+WATCH = 'read -r _; kill -QUIT "$1"; sleep 1; rm -rf -- "$2"'
 SECONDS = 30
 MEMORY = Path("/dev/shm")
 ROOM = 2**31  # bytes that the databases of all tests may need
@@ -106,6 +108,7 @@ class Server(Databases):
         super().__init__(f"postgresql://{ROLE}@/{ROLE}?host={quote(str(self.data), safe='/')}")
         self.settings = CARELESS | settings
         self.process: subprocess.Popen[bytes] | None = None
+        self.watcher: subprocess.Popen[bytes] | None = None
         self.programs, self.user = _programs(), None
         if os.geteuid() == 0:
             self.programs, self.user = _copied(self.programs, folder), "nobody"
@@ -127,6 +130,11 @@ class Server(Databases):
             self.process = self._run(
                 "postgres", "-D", str(self.data), *listen, *options, stdout=log, stderr=log
             )
+        self.watcher = subprocess.Popen(
+            ["sh", "-c", WATCH, "watch", str(self.process.pid), str(self.folder)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         for _ in range(SECONDS * 50):
             if self.process.poll() is not None:
                 break
@@ -148,7 +156,10 @@ class Server(Databases):
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(SECONDS)
-        self.process = None
+        if self.watcher:
+            self.watcher.kill()
+            self.watcher.communicate()
+        self.process = self.watcher = None
 
     def _run(self, program: str, *arguments: str, **streams: object) -> subprocess.Popen[bytes]:
         # In a session of its own: Ctrl-C ends the tests, and they end the server.

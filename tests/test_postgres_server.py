@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psycopg
+import pytest
 from postgres import Databases, Server, server
 
 USED = "CREATE SCHEMA other; CREATE TABLE other.left_over (); CREATE TABLE checkpoints ();"
@@ -40,6 +42,34 @@ def test_a_server_of_ones_own_keeps_its_rows_when_it_is_stopped_and_started() ->
         with psycopg.connect(own.url) as conn:
             assert conn.execute("TABLE kept").fetchall() == [(1,)]
     assert not own.folder.exists()
+
+
+STARTS = """
+import sys, time
+from postgres import server
+
+with server() as own:
+    print(own.url, own.folder, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_server_ends_when_the_tests_are_killed() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTS], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    url, folder = starter.stdout.readline().split() if starter.stdout else ("", "")
+    with psycopg.connect(url, autocommit=True) as conn:
+        starter.kill()
+        starter.communicate()
+        for _ in range(500):
+            if not Path(folder).exists():
+                break
+            time.sleep(0.02)
+        assert not Path(folder).exists()
+        with pytest.raises(psycopg.OperationalError):
+            conn.execute("SELECT 1")
 
 
 def test_a_server_is_for_its_user_only() -> None:
