@@ -251,12 +251,17 @@ async def test_a_refused_copy_does_not_fail_what_is_written_beside_it(kind: str,
 
 async def test_a_copy_of_a_thread_that_is_being_written_is_one_moment_of_it(threads: Threads) -> None:
     """Every checkpoint of the copy has its parent, and every value that it had."""
-    graph_of = SHAPES["joined"].build
     async with (
         threads.backend.aopen(threads.place, threads.backend.ours.aio) as saver,
         threads.backend.aopen(threads.place, threads.backend.ours.aio) as other,
     ):
-        run, n = asyncio.create_task(graph_of(saver).ainvoke({"log": ["x"], "n": 1}, thread("joined"))), 0
+        graph = SHAPES["joined"].build(saver)
+
+        async def go_on() -> None:
+            for _ in range(10):
+                await graph.ainvoke({"log": ["x"], "n": 1}, thread("joined"))
+
+        run, n = asyncio.create_task(go_on()), 0
         while not run.done():
             await other.acopy_thread("joined", f"copy {n}")
             n += 1
