@@ -368,7 +368,7 @@ async def test_a_task_cancelled_at_any_step_until_its_saver_is_closed_leaves_no_
         async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
             await write(saver, name)
 
-    ended = set()
+    ended, threads = set(), threading.active_count()
     for steps in range(0, 400, 5):
         task = asyncio.create_task(use(f"{steps}"))
         for _ in range(steps):
@@ -376,7 +376,7 @@ async def test_a_task_cancelled_at_any_step_until_its_saver_is_closed_leaves_no_
         task.cancel()
         ended |= {type(outcome) for outcome in await outcomes_of(task)}
         async with asyncio.timeout(PATIENCE):
-            while threading.active_count() > 1:  # noqa: ASYNC110
+            while threading.active_count() > threads:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         with closing(sqlite3.connect(path, timeout=0)) as conn:
             conn.execute("BEGIN EXCLUSIVE")
