@@ -57,9 +57,27 @@ CREATE TABLE IF NOT EXISTS checkpoint_writes (
 CREATE INDEX CONCURRENTLY IF NOT EXISTS checkpoint_writes_thread_id_idx ON checkpoint_writes (thread_id)""",
     "ALTER TABLE checkpoint_writes ADD COLUMN IF NOT EXISTS task_path TEXT NOT NULL DEFAULT ''",
 ]
+LAST_MIGRATION = len(MIGRATIONS) - 1
+INDEXES = {  # by their migrations' numbers: the table and the index
+    6: ("checkpoints", "checkpoints_thread_id_idx"),
+    7: ("checkpoint_blobs", "checkpoint_blobs_thread_id_idx"),
+    8: ("checkpoint_writes", "checkpoint_writes_thread_id_idx"),
+}
 EXISTS = "SELECT to_regclass('checkpoint_migrations') IS NOT NULL"
 VERSION = "SELECT max(v) FROM checkpoint_migrations"
 RECORD = "INSERT INTO checkpoint_migrations (v) VALUES (%s) ON CONFLICT DO NOTHING"
+
+# Whether the index is whole, whether somebody is making one on its table (which table another role works on is
+# not shown), and its name in full.
+INDEX = """\
+SELECT i.indisvalid, EXISTS (
+        SELECT FROM pg_stat_progress_create_index p
+        WHERE p.datid = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND coalesce(p.relid, i.indrelid) = i.indrelid
+    ), i.indexrelid::regclass::text
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = to_regclass(%s) AND c.relname = %s"""
+WAIT = "SELECT pg_sleep(0.05)"
 
 # What servers get that all migrate at once: even IF NOT EXISTS looks first and creates then. There is no lock
 # against it: one of a session would stay behind a connection pooler. Every migration can be run again.
@@ -67,6 +85,7 @@ COLLISIONS = (
     errors.UniqueViolation,
     errors.DuplicateTable,
     errors.DuplicateObject,
+    errors.UndefinedObject,
     errors.DeadlockDetected,
     errors.InternalError_,  # "tuple concurrently updated"
 )
@@ -85,5 +104,32 @@ def version() -> Operation[int]:
 def migrate() -> Operation[None]:
     """Run the migrations that the database lacks."""
     for number in range((yield from version()) + 1, len(MIGRATIONS)):
-        yield Statement(MIGRATIONS[number], once=True)
+        if index := INDEXES.get(number):
+            yield from _index(MIGRATIONS[number], *index)
+        else:
+            yield Statement(MIGRATIONS[number], once=True)
         yield Statement(RECORD, (number,), once=True)
+
+
+def _index(create: str, table: str, name: str) -> Operation[None]:
+    """Create the index, and return when it is whole.
+
+    Two who create one CONCURRENTLY may lock each other out. Whoever loses, or is killed, leaves an index that
+    no query uses and that IF NOT EXISTS takes for done. Somebody else's is waited for statement by statement:
+    theirs waits for the end of ours.
+    """
+    created = False
+    while True:
+        found = yield Statement(INDEX, (table, name), once=True)
+        if not found:
+            if created:  # another table has an index of that name
+                return
+            yield Statement(create, once=True)
+            created = True
+            continue
+        [(is_valid, is_being_made, full_name)] = found
+        if is_valid:
+            return
+        mend = WAIT if is_being_made else f"DROP INDEX CONCURRENTLY IF EXISTS {full_name}"
+        yield Statement(mend, once=True)
+        created = False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -177,6 +179,58 @@ def test_several_processes_may_set_up_at_once(database: str, official: Any) -> N
     assert POSTGRES.execute(database, VALID) == [(0,)]
 
 
+def make_index_in_vain(url: str) -> subprocess.Popen[str]:
+    """Begin to create an index and return when it waits for the transactions before it."""
+    maker = subprocess.Popen([sys.executable, "-c", MAKER, url], text=True)
+    for _ in range(200):
+        if POSTGRES.execute(url, "SELECT 1 FROM pg_index WHERE NOT indisvalid"):
+            return maker
+        time.sleep(0.05)
+    raise AssertionError("no index was begun")
+
+
+MAKER = f"""
+import sys, psycopg
+with psycopg.connect(sys.argv[1], autocommit=True) as conn:
+    conn.execute({OfficialSaver.MIGRATIONS[7]!r})
+"""
+PART = range(7)  # the migrations before that index
+
+
+@pytest.fixture
+def half(database: str) -> str:
+    """A database that the next migration gives an index."""
+    for number in PART:
+        POSTGRES.execute(database, OfficialSaver.MIGRATIONS[number])
+        POSTGRES.execute(database, f"INSERT INTO checkpoint_migrations VALUES ({number})")
+    return database
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_index_whose_making_was_cut_off_is_made_again(way: str, half: str, official: Any) -> None:
+    with psycopg.connect(half) as other:
+        other.execute("LOCK checkpoint_blobs IN ROW EXCLUSIVE MODE")
+        maker = make_index_in_vain(half)
+        POSTGRES.execute(half, "SELECT pg_terminate_backend(pid) FROM pg_stat_progress_create_index")
+        assert maker.wait(30) != 0
+    assert POSTGRES.execute(half, VALID) == [(1,)]
+    WAYS[way](half)
+    assert (layout(half), POSTGRES.execute(half, VALID)) == (official, [(0,)])
+
+
+def test_an_index_that_somebody_is_making_is_waited_for(half: str, official: Any) -> None:
+    with ThreadPoolExecutor() as pool:
+        with psycopg.connect(half) as other:
+            other.execute("LOCK checkpoint_blobs IN ROW EXCLUSIVE MODE")
+            maker = make_index_in_vain(half)
+            waiting = pool.submit(set_up, half)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.5)
+        waiting.result(30)
+    assert maker.wait(30) == 0
+    assert (layout(half), POSTGRES.execute(half, VALID)) == (official, [(0,)])
+
+
 async def test_several_tasks_and_the_official_saver_may_too(database: str, official: Any) -> None:
     async def setup_officially() -> None:
         def run() -> None:
@@ -187,7 +241,7 @@ async def test_several_tasks_and_the_official_saver_may_too(database: str, offic
 
     set_up(database)  # the official one fails beside another on an empty database
     await asyncio.gather(*(aset_up(database) for _ in range(5)), setup_officially())
-    assert layout(database) == official
+    assert (layout(database), POSTGRES.execute(database, VALID)) == (official, [(0,)])
 
 
 def test_tables_of_another_schema_are_set_up_and_used_there(database: str, official: Any) -> None:

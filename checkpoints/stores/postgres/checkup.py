@@ -11,6 +11,7 @@ from checkpoints.diagnosis import Diagnosis
 from checkpoints.errors import StoreError
 from checkpoints.examination import JSONB, Examination
 from checkpoints.postgres.driver import run
+from checkpoints.postgres.schema import LAST_MIGRATION
 from checkpoints.statements import Operation, Statement
 from checkpoints.stores.postgres import pool
 from checkpoints.stores.postgres.listing import SKIP, hint
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 PORTION: Final = 500  # rows
 PORTION_BYTES: Final = 8 << 20
 THREADS: Final = 50
-LAST_MIGRATION: Final = 9
 
 _KEY: Final = {
     "checkpoints": ("thread_id", "checkpoint_ns", "checkpoint_id"),
