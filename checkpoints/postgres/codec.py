@@ -7,7 +7,6 @@ DeltaChannel was stored whole, `true` stands in the JSON.
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from checkpoints.revival import loads_of
 from checkpoints.saver.addresses import address, decode_writes
+from checkpoints.saver.jsontext import decode_json
 from checkpoints.saver.versions import next_version
 
 if TYPE_CHECKING:
@@ -94,18 +94,6 @@ def _latest(versions: Collection[Any]) -> Any:
         return max(versions)
     except (ValueError, TypeError):  # there are none, or LangGraph has not written them
         return next_version(None)
-
-
-def decode_json(serde: SerializerProtocol, text: str) -> Any:
-    """Return what a JSON column holds."""
-    # A serializer made for untrusted stores reads JSON itself. It may sit inside LangGraph's wrappers (the
-    # encrypting one, the one for untyped serializers), which both call it `serde`.
-    layer: Any = serde
-    while layer is not None:
-        if loads := getattr(layer, "loads_metadata", None):
-            return loads(text)
-        layer = getattr(layer, "serde", None)
-    return json.loads(text)
 
 
 def encode(

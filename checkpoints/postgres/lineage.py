@@ -6,10 +6,11 @@ from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from checkpoints.postgres.codec import EMPTY, decode_json
+from checkpoints.postgres.codec import EMPTY
 from checkpoints.postgres.operations import NAMESPACE, NO_PATH
 from checkpoints.revival import loads_of
 from checkpoints.saver.addresses import decode_writes
+from checkpoints.saver.jsontext import decode_json
 from checkpoints.saver.lineage import Ancestors
 from checkpoints.statements import Statement
 

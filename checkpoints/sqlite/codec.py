@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ormsgpack
 from langgraph.checkpoint.base import CheckpointTuple, get_checkpoint_id, get_checkpoint_metadata
 
 from checkpoints.revival import is_official, loads_of
 from checkpoints.saver.addresses import address, decode_writes
+from checkpoints.saver.jsontext import decode_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -56,27 +57,10 @@ def decode(
     return CheckpointTuple(
         config if config and get_checkpoint_id(config) else address(thread_id, ns, checkpoint_id),
         loads((type_, checkpoint)),
-        decode_metadata(serde, metadata),
+        decode_json(serde, metadata),
         address(thread_id, ns, parent_id) if parent_id else None,
         decode_writes(loads, writes),
     )
-
-
-def decode_metadata(serde: SerializerProtocol, raw: bytes | str | None) -> CheckpointMetadata:
-    """Return the metadata that a row holds; {} for none."""
-    # A serializer made for untrusted files reads metadata itself. It may sit inside LangGraph's wrappers
-    # (the encrypting one, the one for untyped serializers), which both call it `serde`.
-    layer: Any = serde
-    while layer is not None:
-        if loads := getattr(layer, "loads_metadata", None):
-            return cast("CheckpointMetadata", loads(raw))
-        layer = getattr(layer, "serde", None)
-    if raw is None:
-        return {}
-    # As every saver writes it. json.loads takes longer over bytes, whose encoding it guesses.
-    if isinstance(raw, bytes) and raw.startswith(b'{"'):
-        raw = raw.decode("utf-8", "surrogatepass")
-    return cast("CheckpointMetadata", json.loads(raw))
 
 
 def skim(serde: SerializerProtocol, type: str, blob: bytes) -> dict[str, Any]:

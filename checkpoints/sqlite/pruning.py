@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from langgraph.checkpoint.serde.types import TASKS
 
+from checkpoints.saver.jsontext import decode_json
 from checkpoints.saver.needs import COUNTERS, names
 from checkpoints.saver.pruning import root_of
 from checkpoints.saver.tables import Described
-from checkpoints.sqlite.codec import decode_metadata, skim
+from checkpoints.sqlite.codec import skim
 from checkpoints.sqlite.operations import BY_ID, NAMESPACE, select
 from checkpoints.statements import Statement
 
@@ -64,7 +65,7 @@ def _described(serde: SerializerProtocol, row: Row) -> Described:
         checkpoint.get("v"),
         names(checkpoint, "channel_values"),
         names(checkpoint, "channel_versions"),
-        root_of(decode_metadata(serde, raw)),
+        root_of(decode_json(serde, raw)),
     )
 
 
@@ -88,7 +89,7 @@ def counted(serde: SerializerProtocol, thread_id: str) -> Operation[dict[str, se
     found: dict[str, set[str]] = {}
     for checkpoint_ns, metadata in (yield from select(COUNTING, (thread_id, COUNTERS))):
         with suppress(ValueError):  # metadata that is no JSON names none
-            found.setdefault(checkpoint_ns, set()).update(names(decode_metadata(serde, metadata), COUNTERS))
+            found.setdefault(checkpoint_ns, set()).update(names(decode_json(serde, metadata), COUNTERS))
     return found
 
 

@@ -6,8 +6,8 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from checkpoints.saver.jsontext import decode_json
 from checkpoints.saver.runs import as_ids, delete
-from checkpoints.sqlite.codec import decode_metadata
 from checkpoints.sqlite.operations import select
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class RunSearch:
 
     def _is_of_runs(self, raw: bytes) -> bool:
         with suppress(ValueError):  # metadata that is no JSON either way names no run
-            metadata = decode_metadata(self._tables.serde, raw)
+            metadata = decode_json(self._tables.serde, raw)
             run_id = metadata.get("run_id") if isinstance(metadata, dict) else None
             return run_id is not None and str(run_id) in self._run_ids
         return False
