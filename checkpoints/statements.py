@@ -7,7 +7,7 @@ yielded.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -27,3 +27,20 @@ class Statement(NamedTuple):
 
 
 Operation: TypeAlias = Generator[Statement, list[Row], T]
+
+
+def drive(operation: Operation[T], execute: Callable[[Statement], list[Row]], failures: type[Exception]) -> T:
+    """Run the operation with what executes its statements, and return its result."""
+    try:
+        statement = next(operation)
+        while True:
+            try:
+                rows = execute(statement)
+            except failures as error:
+                statement = operation.throw(error)
+            else:
+                statement = operation.send(rows)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    finally:
+        operation.close()

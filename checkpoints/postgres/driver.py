@@ -6,10 +6,13 @@ They commit nothing that the connection does not: with `autocommit` each stateme
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import tuple_row
+
+from checkpoints.statements import drive
 
 if TYPE_CHECKING:
     from checkpoints.statements import Operation, Row, Statement, T
@@ -20,19 +23,7 @@ NOTHING: nullcontext[None] = nullcontext()
 def run(conn: psycopg.Connection[Any], operation: Operation[T]) -> T:
     """Run the operation and return its result."""
     with conn.cursor(binary=True, row_factory=tuple_row) as cursor:
-        try:
-            statement = next(operation)
-            while True:
-                try:
-                    rows = _execute(cursor, statement)
-                except psycopg.Error as error:
-                    statement = operation.throw(error)
-                else:
-                    statement = operation.send(rows)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
-        finally:
-            operation.close()
+        return drive(operation, partial(_execute, cursor), psycopg.Error)
 
 
 async def arun(conn: psycopg.AsyncConnection[Any], operation: Operation[T]) -> T:

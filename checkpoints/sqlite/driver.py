@@ -9,7 +9,10 @@ from __future__ import annotations
 import sqlite3
 from contextlib import contextmanager
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
+
+from checkpoints.statements import drive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,19 +26,7 @@ P = ParamSpec("P")
 
 def run(conn: sqlite3.Connection, operation: Operation[T]) -> T:
     """Run the operation on this thread and return its result. Commits nothing."""
-    try:
-        statement = next(operation)
-        while True:
-            try:
-                rows = execute(conn, statement)
-            except sqlite3.Error as error:
-                statement = operation.throw(error)
-            else:
-                statement = operation.send(rows)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    finally:
-        operation.close()
+    return drive(operation, partial(execute, conn), sqlite3.Error)
 
 
 async def arun(conn: aiosqlite.Connection, operation: Operation[T]) -> T:
