@@ -67,7 +67,7 @@ EXISTS = "SELECT to_regclass('checkpoint_migrations') IS NOT NULL"
 VERSION = "SELECT max(v) FROM checkpoint_migrations"
 RECORD = "INSERT INTO checkpoint_migrations (v) VALUES (%s) ON CONFLICT DO NOTHING"
 
-# Whether the index is whole, whether somebody is making one on its table (which table another role works on is
+# Whether the index is whole, whether somebody makes one on its table (which table another role works on is
 # not shown), and its name in full.
 INDEX = """\
 SELECT i.indisvalid, EXISTS (

@@ -11,14 +11,17 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from backends import BACKENDS, Backend, stores
+from backends import BACKENDS, POSTGRES, Backend, stores
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
+from postgres_threads import ask
 from saver_graphs import travel
 from thread_graphs import SHAPES, Threads, begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from postgres import Databases
 
 
 @pytest.fixture(scope="session")
@@ -83,3 +86,18 @@ def threads(backend: Backend, shapes: Any, new_store: Callable[[], str]) -> Iter
     backend.fill(place, shapes)
     with ExitStack() as stack:
         yield Threads(backend, place, stack)
+
+
+@pytest.fixture(scope="module")
+def tables(postgres: Databases) -> Iterator[str]:
+    """The URL of a PostgreSQL database with tables."""
+    with postgres.database() as url:
+        POSTGRES.prepare(url)
+        yield url
+
+
+@pytest.fixture
+def url(tables: str) -> str:
+    """The URL of a PostgreSQL database with empty tables."""
+    ask(tables, "TRUNCATE checkpoints, checkpoint_blobs, checkpoint_writes")
+    return tables

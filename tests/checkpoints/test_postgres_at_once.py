@@ -42,9 +42,8 @@ from postgres_threads import (
 from checkpoints.errors import ThreadExists, ThreadNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from postgres import Databases
 
 PATIENCE = 30  # seconds until a test counts as hanging
 SECONDS = 1.0  # of calls at once
@@ -68,21 +67,6 @@ TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
 ROWS_READ = """\
 SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables) +
     (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)"""
-
-
-@pytest.fixture(scope="module")
-def tables(postgres: Databases) -> Iterator[str]:
-    """The URL of a database with tables."""
-    with postgres.database() as url:
-        POSTGRES.prepare(url)
-        yield url
-
-
-@pytest.fixture
-def url(tables: str) -> str:
-    """The URL of a database with empty tables."""
-    ask(tables, "TRUNCATE checkpoints, checkpoint_blobs, checkpoint_writes")
-    return tables
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:

@@ -49,7 +49,6 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from postgres import Databases
 
 ROUNDS = 25  # for each saver
 TURNS = 15
@@ -67,21 +66,6 @@ SOME = [
     for name in CALLS
     if kind == "connection" or name in {"put", "delete_thread", "copy_thread", "prune", "get_tuple"}
 ]
-
-
-@pytest.fixture(scope="module")
-def tables(postgres: Databases) -> Iterator[str]:
-    """The URL of a database with tables."""
-    with postgres.database() as url:
-        POSTGRES.prepare(url)
-        yield url
-
-
-@pytest.fixture
-def url(tables: str) -> str:
-    """The URL of a database with empty tables."""
-    ask(tables, "TRUNCATE checkpoints, checkpoint_blobs, checkpoint_writes")
-    return tables
 
 
 # Connections that end
