@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from checkpoints.copying.progress import Copied, Meter, Progress, Stop
-from checkpoints.copying.seals import Seal
 from checkpoints.copying.spool import Spool
 from checkpoints.errors import CopyRefused, ThreadNotFound
+from checkpoints.splicing.seals import Seal
 from checkpoints.stores.location import Location
 
 if TYPE_CHECKING:

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langgraph.checkpoint.serde.types import TASKS
 
-from checkpoints.copying import msgpacked
-from checkpoints.copying.jsontext import has_objects, joined
 from checkpoints.copying.pages import Size
-from checkpoints.copying.seals import MARK
 from checkpoints.copying.splitting import FIRST_WITH_SENDS_AS_CHANNEL, naming
 from checkpoints.copying.spool import content
 from checkpoints.copying.tables import CHECKPOINTS, POSTGRES_WRITES, WRITES
 from checkpoints.inert import packing
 from checkpoints.postgres.codec import EMPTY
 from checkpoints.saver.versions import next_version
+from checkpoints.splicing import msgpacked
+from checkpoints.splicing.jsontext import has_objects, joined
+from checkpoints.splicing.seals import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from checkpoints.copying.progress import Meter
-    from checkpoints.copying.seals import Seal
     from checkpoints.copying.spool import Spool
+    from checkpoints.splicing.seals import Seal
     from checkpoints.statements import Row
 
 Typed: TypeAlias = tuple[str, bytes]

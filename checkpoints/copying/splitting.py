@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from langgraph.checkpoint.serde.types import TASKS
 
-from checkpoints.copying import msgpacked
-from checkpoints.copying.jsontext import has_objects, is_exact, members, require_jsonb, strict
 from checkpoints.copying.likeness import alike
 from checkpoints.copying.spool import content
 from checkpoints.copying.tables import BLOBS, CHECKPOINTS, POSTGRES_WRITES, WRITES
@@ -27,13 +25,15 @@ from checkpoints.inert import packing
 from checkpoints.inert.budget import Budget
 from checkpoints.inert.msgpack import decode
 from checkpoints.postgres.codec import is_plain
+from checkpoints.splicing import msgpacked
+from checkpoints.splicing.jsontext import has_objects, is_exact, members, require_jsonb, strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from checkpoints.copying.progress import Meter
-    from checkpoints.copying.seals import Seal
     from checkpoints.copying.spool import Spool
+    from checkpoints.splicing.seals import Seal
     from checkpoints.statements import Row
 
 Key: TypeAlias = tuple[str, str, str]

@@ -11,7 +11,7 @@ from langgraph.checkpoint.postgres import PostgresSaver as OfficialPostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSqliteSaver
 from thread_graphs import thread
 
-from checkpoints.copying import msgpacked
+from checkpoints.splicing import msgpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from copies import channel_bytes, history, official, rows, told
 from thread_graphs import DELTAS, LIKELIEST, SHAPES, begin, go_on, original, thread, written
 
 from checkpoints.copying import acopy_thread, copy_thread
-from checkpoints.copying.msgpacked import is_snapshot
+from checkpoints.splicing.msgpacked import is_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
