@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from checkpoints.copying.pages import Dialect, Size, page, total
@@ -15,35 +12,27 @@ from checkpoints.copying.sqlite import taken
 from checkpoints.errors import (
     CopyRefused,
     NoCheckpointTables,
-    NoRoomForCopy,
-    NotWritable,
-    StoreBusy,
-    ThreadExists,
     ThreadNotFound,
 )
 from checkpoints.postgres import PostgresSaver
 from checkpoints.postgres.driver import run
 from checkpoints.postgres.operations import ANY_OF_THREAD, RESERVE
 from checkpoints.statements import Operation, Row, Statement
-from checkpoints.stores.postgres.failures import named, refusal
 from checkpoints.stores.postgres.pool import reading_now
 from checkpoints.stores.postgres.schema import Schema
+from checkpoints.stores.postgres.writing import connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    import psycopg
 
     from checkpoints.copying.progress import Meter
     from checkpoints.copying.spool import Spool
     from checkpoints.copying.tables import Kind, Table
     from checkpoints.stores.location import Location
 
-SESSION: dict[str, Any] = {
-    "autocommit": True,
-    "prepare_threshold": None,
-    "client_encoding": "utf8",
-    "fallback_application_name": "checkpoint-explorer copy",
-    "connect_timeout": 10,
-}
+APPLICATION = "checkpoint-explorer copy"
 SIZES = {
     "checkpoint": "pg_column_size(checkpoint)",
     "metadata": "pg_column_size(metadata)",
@@ -90,23 +79,15 @@ class PostgresEnd:
 
     def write(self, thread_id: str, spool: Spool, meter: Meter) -> None:
         """Write the thread in one transaction, after the saver's `setup`. Raises StoreError."""
-        with self._connected() as conn, meter.stop.interrupting(conn.cancel):
+        with (
+            connected(self.location, "checkpoint-explorer copy") as conn,
+            meter.stop.interrupting(conn.cancel),
+        ):
             PostgresSaver(conn).setup()
             with conn.transaction():
                 conn.execute(PATIENCE)
                 _insert(conn, thread_id, spool, meter)
                 meter.stop.check()
-
-    @contextmanager
-    def _connected(self) -> Iterator[psycopg.Connection[Any]]:
-        name = self.location.name
-        with named(name):
-            try:
-                conn = psycopg.connect(self.location.conninfo, **SESSION)
-            except (psycopg.OperationalError, UnicodeError) as error:
-                raise refusal(error, name) from None
-            with conn, _written(name):
-                yield conn
 
 
 def _read(
@@ -166,20 +147,3 @@ def _any_row(thread_id: str) -> Operation[list[Row]]:
 
 def _select(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Operation[list[Row]]:
     return (yield Statement(sql, parameters))
-
-
-@contextmanager
-def _written(name: str) -> Iterator[None]:
-    """Turn psycopg's errors of writing into ours."""
-    try:
-        yield
-    except errors.UniqueViolation:
-        raise ThreadExists("The thread came into being while it was copied.") from None
-    except (errors.ReadOnlySqlTransaction, errors.InsufficientPrivilege):
-        raise NotWritable(f"The role may not write to {name}, or it is a standby.") from None
-    except errors.LockNotAvailable:
-        raise StoreBusy(f"Another copy into this thread of {name} takes its time.") from None
-    except errors.DiskFull:
-        raise NoRoomForCopy(f"{name} has no room for the thread.", advice="Free space on its disk.") from None
-    except (psycopg.DataError, errors.ProgramLimitExceeded) as error:
-        raise CopyRefused(f"{name} cannot hold a value of the thread ({type(error).__name__}).") from None

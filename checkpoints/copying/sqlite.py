@@ -15,8 +15,6 @@ from checkpoints.copying.tables import CHECKPOINTS, TABLES, Kind
 from checkpoints.errors import (
     CopyRefused,
     NoCheckpointTables,
-    NoRoomForCopy,
-    NotWritable,
     StoreBusy,
     StoreError,
     StoreMissing,
@@ -28,6 +26,7 @@ from checkpoints.sqlite.operations import select
 from checkpoints.sqlite.schema import prepare
 from checkpoints.stores.sqlite.connection import Connected, connect, named
 from checkpoints.stores.sqlite.opening import Fingerprint, sqlite_uri
+from checkpoints.stores.sqlite.writing import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,16 +41,6 @@ SIZES = {column: f"length({column})" for column in ("checkpoint", "metadata", "v
 INSERT = """\
 INSERT INTO target.{table} (thread_id, {columns}) SELECT ?, {columns} FROM main.{table} ORDER BY rowid"""
 ANY_ROW = "SELECT 1 FROM {table} WHERE thread_id = ? LIMIT 1"
-_FAULTS: dict[int, tuple[type[StoreError], str]] = {
-    sqlite3.SQLITE_FULL: (NoRoomForCopy, "has no room for the thread"),
-    sqlite3.SQLITE_READONLY: (NotWritable, "cannot be written"),
-    sqlite3.SQLITE_CANTOPEN: (NotWritable, "cannot be opened to be written"),
-    sqlite3.SQLITE_PERM: (NotWritable, "cannot be written"),
-    sqlite3.SQLITE_BUSY: (StoreBusy, f"was kept locked by another writer for {WAIT:.0f} seconds"),
-}
-
-
-_ADVICE = {sqlite3.SQLITE_FULL: "Free space on its disk."}
 
 
 class SqliteEnd:
@@ -89,7 +78,7 @@ class SqliteEnd:
     def write(self, thread_id: str, spool: Spool, meter: Meter) -> None:
         """Write the thread in one transaction. Raises StoreError, as ThreadExists."""
         path = os.path.realpath(self.location.path)
-        with _written(self.location.name), meter.stop.interrupting(spool.conn.interrupt):
+        with written(self.location.name, WAIT), meter.stop.interrupting(spool.conn.interrupt):
             if os.path.exists(path):
                 _insert(path, thread_id, spool, meter)
             else:
@@ -237,19 +226,3 @@ def _lock(conn: sqlite3.Connection, meter: Meter) -> None:
                 raise
         else:
             return
-
-
-@contextmanager
-def _written(name: str) -> Iterator[None]:
-    """Turn SQLite's errors into ours."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code not in _FAULTS:
-            with named(name):
-                raise
-        kind, sentence = _FAULTS[code]
-        raise kind(f"{name} {sentence}.", advice=_ADVICE.get(code)) from error
-    except OSError as error:
-        raise NotWritable(f"{name} cannot be created: {error.strerror}.") from None

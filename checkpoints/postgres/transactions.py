@@ -38,7 +38,7 @@ def transact(conn: psycopg.Connection[Any], operation: Callable[[], Operation[T]
         except COLLISIONS:
             if attempt == ATTEMPTS:
                 raise
-            time.sleep(_pause(attempt))
+            time.sleep(pause(attempt))
     raise AssertionError  # the last attempt returns or raises
 
 
@@ -56,11 +56,11 @@ async def atransact(
         except COLLISIONS:
             if attempt == ATTEMPTS:
                 raise
-            await asyncio.sleep(_pause(attempt))
+            await asyncio.sleep(pause(attempt))
     raise AssertionError
 
 
-def _pause(attempt: int) -> float:
+def pause(attempt: int) -> float:
     """Return how long to wait, each for another time: those who collided would collide again."""
     return PAUSE * 2.0**attempt * random.random()  # noqa: S311 - no secret
 
