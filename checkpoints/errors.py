@@ -159,3 +159,19 @@ class NotWritable(StoreError):
     """The store that was to be written only admits readers."""
 
     advice = "Name a store that this user may write."
+
+
+class ForkRefused(StoreError):
+    """The checkpoint cannot be forked in this way."""
+
+    advice = "Nothing was written."
+
+
+class ValueRefused(ForkRefused):
+    """A value that was to be put into a channel cannot be stored there."""
+
+
+class CheckpointChanged(StoreError):
+    """The checkpoint is not what it was when its fork was prepared."""
+
+    advice = "Nothing was written. Look at it again, then decide anew."

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langgraph.checkpoint.serde.types import TASKS
 
-from checkpoints.copying.pages import Size
 from checkpoints.copying.splitting import FIRST_WITH_SENDS_AS_CHANNEL, naming
 from checkpoints.copying.spool import content
 from checkpoints.copying.tables import CHECKPOINTS, POSTGRES_WRITES, WRITES
@@ -22,6 +21,7 @@ from checkpoints.saver.versions import next_version
 from checkpoints.splicing import msgpacked
 from checkpoints.splicing.jsontext import has_objects, joined
 from checkpoints.splicing.seals import MARK
+from checkpoints.stores.records import Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

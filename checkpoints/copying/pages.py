@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from checkpoints.statements import Operation, Row, Statement
+from checkpoints.stores.records import Size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,13 +15,6 @@ if TYPE_CHECKING:
 
 ROWS = 500
 BYTES = 4 << 20
-
-
-class Size(NamedTuple):
-    """How many rows, and about how many bytes they hold."""
-
-    rows: int
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)

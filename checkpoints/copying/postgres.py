@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.types.json import Jsonb
 
-from checkpoints.copying.pages import Dialect, Size, page, total
+from checkpoints.copying.pages import Dialect, page, total
 from checkpoints.copying.spool import content
 from checkpoints.copying.sqlite import taken
 from checkpoints.errors import (
@@ -21,6 +21,7 @@ from checkpoints.statements import Operation, Row, Statement
 from checkpoints.stores.postgres.pool import reading_now
 from checkpoints.stores.postgres.schema import Schema
 from checkpoints.stores.postgres.writing import connected
+from checkpoints.stores.records import Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from checkpoints.copying.pages import Size
+from checkpoints.stores.records import Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -22,10 +22,10 @@ from checkpoints.copying.spool import content
 from checkpoints.copying.tables import BLOBS, CHECKPOINTS, POSTGRES_WRITES, WRITES
 from checkpoints.errors import CopyRefused
 from checkpoints.inert import packing
-from checkpoints.inert.budget import Budget
 from checkpoints.inert.msgpack import decode
 from checkpoints.postgres.codec import is_plain
 from checkpoints.splicing import msgpacked
+from checkpoints.splicing.formats import ROOMY
 from checkpoints.splicing.jsontext import has_objects, is_exact, members, require_jsonb, strict
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ Key: TypeAlias = tuple[str, str, str]
 MOST_INLINE = 16 << 20  # bytes of one checkpoint's JSON; JSONB ends at 256 MB
 SENDS = "pending_sends"
 FIRST_WITH_SENDS_AS_CHANNEL = 4
-ROOMY = Budget(bytes=1 << 30, inline=1 << 30, nodes=1 << 30, seconds=60.0)
 NOT_PLAIN = object()
 
 ABSENT = """\

@@ -10,9 +10,9 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from checkpoints.copying.pages import Size
 from checkpoints.copying.tables import TABLES, Kind, Table
 from checkpoints.errors import CopyRefused, NoRoomForCopy
+from checkpoints.stores.records import Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

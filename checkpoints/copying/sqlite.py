@@ -9,7 +9,7 @@ import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from checkpoints.copying.pages import Dialect, Size, page, total
+from checkpoints.copying.pages import Dialect, page, total
 from checkpoints.copying.spool import content
 from checkpoints.copying.tables import CHECKPOINTS, TABLES, Kind
 from checkpoints.errors import (
@@ -24,6 +24,7 @@ from checkpoints.errors import (
 from checkpoints.sqlite.driver import run
 from checkpoints.sqlite.operations import select
 from checkpoints.sqlite.schema import prepare
+from checkpoints.stores.records import Size
 from checkpoints.stores.sqlite.connection import Connected, connect, named
 from checkpoints.stores.sqlite.opening import Fingerprint, sqlite_uri
 from checkpoints.stores.sqlite.writing import written

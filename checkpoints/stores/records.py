@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from checkpoints.inert import Rotten
 
 if TYPE_CHECKING:
     from checkpoints.inert import InertSerializer
+
+
+class Size(NamedTuple):
+    """How many rows, and about how many bytes they hold."""
+
+    rows: int
+    bytes: int
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,229 @@
+"""Forks in the terms of a store: what they are made of, and what every database does alike."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from checkpoints.errors import CheckpointNotFound
+from checkpoints.inert import Extension, Kind
+from checkpoints.inert.packing import encode
+from checkpoints.saver.ids import following
+from checkpoints.saver.needs import COUNTERS
+from checkpoints.saver.versions import next_version
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from checkpoints.splicing.seals import Seal
+    from checkpoints.statements import Operation
+    from checkpoints.stores.records import Size
+
+REASON, AUTHOR = "fork_reason", "fork_author"
+# What was told of the checkpoint that is copied, but is not so of the copy: no run has written it.
+NOT_KEPT = ("writes", "run_id", REASON, AUTHOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """What a fork has written: the checkpoint that is the head now, and the rows of each table."""
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    tables: Mapping[str, Size]
+    namespaces: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """What a checkpoint is made of: checkpoints by namespace, oldest first, with their writes.
+
+    Left out are the writes of `unfinished` tasks (namespace, checkpoint, task): the checkpoint is one in the
+    middle of theirs.
+    """
+
+    ids: Mapping[str, tuple[str, ...]]
+    unfinished: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def keys(self) -> list[tuple[str, str]]:
+        """The checkpoints as namespace and id."""
+        return [(ns, id) for ns, ids in self.ids.items() for id in ids]
+
+
+class Call(NamedTuple):
+    """A checkpoint of a subgraph. `parents` are those of the graphs around it, None where it does not say."""
+
+    checkpoint_ns: str
+    checkpoint_id: str
+    parents: Mapping[str, str] | None
+
+
+class Draft(Protocol):
+    """A fork in place, made up but for its id and time. `step` is that of the checkpoint that it copies."""
+
+    step: int
+
+    def put(self, id: str, ts: str) -> Operation[Mapping[str, Size]]:
+        """Store it. Raises CheckpointChanged when what it copies is no more what it was."""
+
+
+class Forks(Protocol):
+    """What a database does for forks."""
+
+    def draft(self, source: Any, values: Mapping[str, Any], note: Mapping[str, str], seal: Seal) -> Draft:
+        """Make up a copy of a checkpoint with other values in some channels. Raises ForkRefused."""
+
+    def source(self, thread_id: str, checkpoint_ns: str, id: str) -> Operation[Any]:
+        """Read what a draft needs of a checkpoint. Raises CheckpointNotFound."""
+
+    def reserve(self, thread_id: str) -> Operation[None]:
+        """Let one at a time write a fork into a thread."""
+
+    def head(self, thread_id: str, checkpoint_ns: str) -> Operation[str | None]:
+        """Return the greatest id of a namespace."""
+
+    def chain(self, thread_id: str, checkpoint_ns: str, id: str) -> Operation[list[str]]:
+        """Return the ids of a checkpoint and its ancestors, the nearest first."""
+
+    def calls(self, thread_id: str) -> Operation[list[Call]]:
+        """Return the checkpoints of all subgraphs."""
+
+    def sizes(self, thread_id: str, belongings: Belongings) -> Operation[Mapping[str, Size]]:
+        """Count what a copy of these would write."""
+
+    def copy(self, thread_id: str, belongings: Belongings, target: str) -> Operation[Mapping[str, Size]]:
+        """Copy these into another thread, byte for byte. Raises ThreadExists and CheckpointChanged."""
+
+
+def put_in_place(forks: Forks, thread_id: str, checkpoint_ns: str, draft: Draft) -> Operation[Forked]:
+    """Store a fork as the head of its namespace."""
+    yield from forks.reserve(thread_id)
+    head = yield from forks.head(thread_id, checkpoint_ns)
+    id = following(head, draft.step)
+    tables = yield from draft.put(id, datetime.now(UTC).isoformat())
+    return Forked(thread_id, checkpoint_ns, id, tables, (checkpoint_ns,))
+
+
+def belongings(forks: Forks, thread_id: str, checkpoint_ns: str, id: str) -> Operation[Belongings]:
+    """Return what a checkpoint is made of. Raises CheckpointNotFound.
+
+    These are its ancestors, and the checkpoints of the subgraphs that were called from any of them. That of a
+    subgraph has its place in the graphs around it, too, as far as those had come.
+    """
+    calls = yield from forks.calls(thread_id)
+    around = _around(calls, checkpoint_ns, id)
+    chains: dict[str, list[str]] = {}
+    for ns, at in around.items():
+        chains[ns] = yield from forks.chain(thread_id, ns, at)
+    if not chains[checkpoint_ns]:
+        raise CheckpointNotFound("There is no such checkpoint in this thread and namespace.")
+    found = {ns: sorted(chain) for ns, chain in chains.items() if chain}
+    within = {ns: frozenset(chain) for ns, chain in chains.items()}
+    for call in calls:
+        if call.checkpoint_ns not in chains and _belongs(call, within):
+            found.setdefault(call.checkpoint_ns, []).append(call.checkpoint_id)
+    ids = {ns: tuple(sorted(found[ns])) for ns in sorted(found)}
+    past = any(call.checkpoint_ns == checkpoint_ns and call.checkpoint_id > id for call in calls)
+    return Belongings(ids, tuple(_tasks_around(around)) if past else ())
+
+
+def _around(calls: Iterable[Call], checkpoint_ns: str, id: str) -> dict[str, str]:
+    """Return the checkpoint by its namespace, and those of the graphs around its own by theirs."""
+    if not checkpoint_ns:
+        return {"": id}
+    own = next(
+        (call for call in calls if (call.checkpoint_ns, call.checkpoint_id) == (checkpoint_ns, id)), None
+    )
+    parents = (own and own.parents) or {}
+    outer = {ns: parents[ns] for ns in _outer(checkpoint_ns) if ns in parents}
+    return {**outer, checkpoint_ns: id}
+
+
+def _outer(checkpoint_ns: str) -> Iterator[str]:
+    """Yield the namespaces around one, from the root's on."""
+    levels = checkpoint_ns.split("|")
+    for depth in range(len(levels)):
+        yield "|".join(levels[:depth])
+
+
+def _belongs(call: Call, within: Mapping[str, Collection[str]]) -> bool:
+    """Tell whether a subgraph's checkpoint was called from these. One that does not say so may have been."""
+    parents = call.parents or {}
+    return all(at in within[ns] for ns, at in parents.items() if ns in within)
+
+
+def _tasks_around(around: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield the tasks that call each subgraph from the graph around it: a namespace ends in the task's id."""
+    for ns in around:
+        outer, _, level = ns.rpartition("|")
+        _, colon, task_id = level.rpartition(":")
+        if colon and outer in around:
+            yield outer, around[outer], task_id
+
+
+def metadata_of_fork(
+    metadata: Mapping[str, Any], note: Mapping[str, str], edited: Collection[str]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the metadata that a fork has anew, and the keys of the old that it has not.
+
+    The rest it keeps: LangGraph's own copies lose the `user_id` by which a thread is found. A DeltaChannel
+    that is stored whole has its updates counted from there.
+    """
+    fresh: dict[str, Any] = {"source": "fork", "step": step_of(metadata) + 1, **note}
+    if not isinstance(metadata.get("parents"), dict):
+        fresh["parents"] = {}
+    counted = metadata.get(COUNTERS)
+    if not isinstance(counted, dict) or not counted.keys() & set(edited):
+        return fresh, NOT_KEPT
+    if left := {name: count for name, count in counted.items() if name not in edited}:
+        return {**fresh, COUNTERS: left}, NOT_KEPT
+    return fresh, (*NOT_KEPT, COUNTERS)
+
+
+def step_of(metadata: Mapping[str, Any]) -> int:
+    """Return the step that metadata tells, that of an input where it tells none."""
+    step = metadata.get("step")
+    return step if isinstance(step, int) else -1
+
+
+def as_stored(value: Any, channel: str, metadata: Mapping[str, Any], *, held: bool) -> Any:
+    """Return a value as its channel stores it: a snapshot, where it is a DeltaChannel's.
+
+    One that the checkpoint itself holds tells what it is. Of the others, LangGraph counts the updates.
+    """
+    counted = metadata.get(COUNTERS)
+    if held or not isinstance(counted, dict) or channel not in counted or is_snapshot(value):
+        return value
+    return Extension(Kind.DELTA, encode(value))
+
+
+def is_snapshot(value: Any) -> bool:
+    """Tell whether a value is that of a DeltaChannel, stored whole."""
+    return isinstance(value, Extension) and value.code == Kind.DELTA
+
+
+def version_after(versions: Mapping[str, Any]) -> Any:
+    """Return a version after all of these, of the kind that they are: text, or a number of LangGraph.js."""
+    texts = [version for version in versions.values() if isinstance(version, str)]
+    numbers = [version for version in versions.values() if isinstance(version, int | float)]
+    if numbers and not texts:
+        return max(numbers) + 1
+    return next_version(max(texts, default=None))
+
+
+def note_of(reason: str | None, author: str | None) -> dict[str, str]:
+    """Return what a fork's metadata says of why and by whom; JSON of PostgreSQL has no NUL."""
+    given = {REASON: reason, AUTHOR: author}
+    return {key: text.replace("\0", "") for key, text in given.items() if text}
+
+
+def parents_of(text: str | None) -> Mapping[str, str] | None:
+    """Return the checkpoints that a JSON text names by namespace, None where it is no such object."""
+    found = json.loads(text) if text else None
+    if not isinstance(found, dict):
+        return None
+    return {ns: id for ns, id in found.items() if isinstance(id, str)}
