@@ -15,6 +15,7 @@ RESUME = "__resume__"
 SCHEDULED = "__scheduled__"
 SENDS = "__pregel_tasks"
 START = "__start__"
+NULL_TASK = "00000000-0000-0000-0000-000000000000"  # writes what comes from outside: answers, updates
 # `__end__`, `__previous__` and `__root__` are not among them: graphs without named keys keep their state ther
 RESERVED = frozenset(
     {ERROR, INTERRUPT, RESUME, SCHEDULED, SENDS, START, "__input__", "__no_writes__", "__return__"}

@@ -12,14 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from checkpoints.channels import ERROR, INTERRUPT, RESUME, SCHEDULED, SENDS, START, fits, trigger
+from checkpoints.channels import ERROR, INTERRUPT, NULL_TASK, RESUME, SCHEDULED, SENDS, START, fits, trigger
 from checkpoints.inert import payload
 
 if TYPE_CHECKING:
     from checkpoints.snapshot import PendingWrite, Snapshot
 
 RESERVED_NODES = frozenset({"__input__", INTERRUPT})
-NULL_TASK = "00000000-0000-0000-0000-000000000000"
 
 PULL = re.compile(r"~__pregel_pull, (?P<node>.*)", re.DOTALL)
 PUSH = re.compile(r"~__pregel_push, (?P<index>\d{1,18}), \d+")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from checkpoints.channels import NULL_TASK
 from checkpoints.errors import CheckpointNotFound
 from checkpoints.inert import Extension, Kind
 from checkpoints.inert.packing import encode
@@ -15,7 +16,7 @@ from checkpoints.saver.needs import COUNTERS
 from checkpoints.saver.versions import next_version
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from checkpoints.splicing.seals import Seal
     from checkpoints.statements import Operation
@@ -92,6 +93,9 @@ class Forks(Protocol):
     def calls(self, thread_id: str) -> Operation[list[Call]]:
         """Return the checkpoints of all subgraphs."""
 
+    def existing(self, thread_id: str, checkpoint_ns: str, ids: Sequence[str]) -> Operation[set[str]]:
+        """Return those of these checkpoints that there are."""
+
     def sizes(self, thread_id: str, belongings: Belongings) -> Operation[Mapping[str, Size]]:
         """Count what a copy of these would write."""
 
@@ -121,8 +125,8 @@ def belongings(forks: Forks, thread_id: str, checkpoint_ns: str, id: str) -> Ope
         chains[ns] = yield from forks.chain(thread_id, ns, at)
     if not chains[checkpoint_ns]:
         raise CheckpointNotFound("There is no such checkpoint in this thread and namespace.")
-    found = {ns: sorted(chain) for ns, chain in chains.items() if chain}
-    within = {ns: frozenset(chain) for ns, chain in chains.items()}
+    within = yield from _with_unsaved(forks, thread_id, chains, calls)
+    found = {ns: list(chain) for ns, chain in chains.items() if chain}
     for call in calls:
         if call.checkpoint_ns not in chains and _belongs(call, within):
             found.setdefault(call.checkpoint_ns, []).append(call.checkpoint_id)
@@ -150,6 +154,22 @@ def _outer(checkpoint_ns: str) -> Iterator[str]:
         yield "|".join(levels[:depth])
 
 
+def _with_unsaved(
+    forks: Forks, thread_id: str, chains: Mapping[str, list[str]], calls: Iterable[Call]
+) -> Operation[dict[str, set[str]]]:
+    """Return the chains with those checkpoints that were not stored and lie before their ends.
+
+    A graph that stores its state when it ends (`durability="exit"`) has called subgraphs from others before.
+    """
+    within = {ns: set(chain) for ns, chain in chains.items()}
+    for ns, chain in chains.items():
+        named = {at for call in calls for at in [(call.parents or {}).get(ns)] if at}
+        before = sorted(at for at in named - within[ns] if chain and at < chain[0])
+        stored = yield from forks.existing(thread_id, ns, before)
+        within[ns] |= set(before) - stored
+    return within
+
+
 def _belongs(call: Call, within: Mapping[str, Collection[str]]) -> bool:
     """Tell whether a subgraph's checkpoint was called from these. One that does not say so may have been."""
     parents = call.parents or {}
@@ -157,12 +177,16 @@ def _belongs(call: Call, within: Mapping[str, Collection[str]]) -> bool:
 
 
 def _tasks_around(around: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Yield the tasks that call each subgraph from the graph around it: a namespace ends in the task's id."""
+    """Yield the tasks that call each subgraph from the graph around it, with those that have resumed it.
+
+    A namespace ends in its task's id.
+    """
     for ns in around:
         outer, _, level = ns.rpartition("|")
         _, colon, task_id = level.rpartition(":")
         if colon and outer in around:
             yield outer, around[outer], task_id
+            yield outer, around[outer], NULL_TASK
 
 
 def metadata_of_fork(

@@ -27,7 +27,7 @@ from checkpoints.stores.forks import (
 from checkpoints.stores.records import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from checkpoints.splicing.seals import Seal
     from checkpoints.stores.forks import Belongings
@@ -87,6 +87,10 @@ SELECT id FROM chain
 _CALLS = """
 SELECT checkpoint_ns, checkpoint_id, (metadata -> 'parents')::text
 FROM checkpoints WHERE thread_id = %s AND checkpoint_ns > ''
+"""
+_EXISTING = """
+SELECT checkpoint_id FROM checkpoints
+WHERE thread_id = %(thread)s AND checkpoint_ns = %(ns)s AND checkpoint_id = ANY(%(ids)s::text[])
 """
 _WANTED = "unnest(%(namespaces)s::text[], %(ids)s::text[]) AS wanted (ns, id)"
 _CHECKPOINTS = f"""
@@ -198,6 +202,10 @@ class PostgresForks:
         rows = yield Statement(_CALLS, (thread_id,))
         return [Call(ns, id, parents_of(parents)) for ns, id, parents in rows]
 
+    def existing(self, thread_id: str, checkpoint_ns: str, ids: Sequence[str]) -> Operation[set[str]]:
+        rows = yield Statement(_EXISTING, {"thread": thread_id, "ns": checkpoint_ns, "ids": list(ids)})
+        return {id for (id,) in rows}
+
     def sizes(self, thread_id: str, belongings: Belongings) -> Operation[dict[str, Size]]:
         rows = yield Statement(_COUNT, _wanted(thread_id, belongings))
         return {table: Size(count, size) for table, count, size in rows}
@@ -208,7 +216,7 @@ class PostgresForks:
         if (yield Statement(ANY_OF_THREAD, {"thread_id": target})):
             raise taken
         path = ("task_path,", "kept.task_path,") if self.schema.task_path else ("", "")
-        sql = _COPY.format(path=path[0], kept_path=path[1])
+        sql = _COPY.replace("{path}", path[0]).replace("{kept_path}", path[1])
         try:
             rows = yield Statement(sql, {**_wanted(thread_id, belongings), "target": target})
         except UniqueViolation as error:  # an agent has just begun it

@@ -14,7 +14,7 @@ from checkpoints.stores.forks import Call, as_stored, metadata_of_fork, parents_
 from checkpoints.stores.records import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from checkpoints.splicing.seals import Seal
     from checkpoints.stores.forks import Belongings
@@ -47,6 +47,10 @@ SELECT checkpoint_ns, checkpoint_id,
        CASE WHEN json_valid(CAST(metadata AS TEXT))
             THEN json_extract(CAST(metadata AS TEXT), '$.parents') END
 FROM checkpoints WHERE thread_id = ? AND checkpoint_ns > ''
+"""
+_EXISTING = """
+SELECT wanted.value FROM json_each(?1) AS wanted CROSS JOIN checkpoints
+ON thread_id = ?2 AND checkpoint_ns = ?3 AND checkpoint_id = wanted.value
 """
 _KEYS = "json_each(?1) AS wanted CROSS JOIN {table} AS kept ON kept.thread_id = ?2"
 _OF_CHECKPOINT = """
@@ -127,6 +131,10 @@ class SqliteForks:
     def calls(self, thread_id: str) -> Operation[list[Call]]:
         rows = yield Statement(_CALLS, (thread_id,))
         return [Call(ns, id, parents_of(parents)) for ns, id, parents in rows if isinstance(id, str)]
+
+    def existing(self, thread_id: str, checkpoint_ns: str, ids: Sequence[str]) -> Operation[set[str]]:
+        rows = yield Statement(_EXISTING, (json.dumps(ids), thread_id, checkpoint_ns))
+        return {id for (id,) in rows}
 
     def sizes(self, thread_id: str, belongings: Belongings) -> Operation[dict[str, Size]]:
         keys, tasks = _wanted(belongings)
