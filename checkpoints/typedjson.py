@@ -1,11 +1,16 @@
-"""Stored values as JSON that keeps their types: what JSON has no word for becomes `{"$type": …}`."""
+"""Stored values as JSON that keeps their types: what JSON has no word for becomes `{"$type": …}`.
+
+`parse` is the way back: it makes of such JSON what is stored, and imports no class that it names.
+"""
 
 from __future__ import annotations
 
 import base64
+import binascii
+import json
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, NoReturn
 
 from checkpoints.inert import (
     Constructed,
@@ -13,15 +18,20 @@ from checkpoints.inert import (
     DeltaSnapshot,
     Encrypted,
     Extension,
+    Kind,
     NumpyArray,
     Pickled,
     Rotten,
     Unreadable,
 )
+from checkpoints.inert.packing import encode, fingerprint
+from checkpoints.validity import faults
 
 TYPE = "$type"
+UNWRITABLE = frozenset({"unreadable", "encrypted", "pickle"})
 DEPTH = 200
 PARTS = 1_000_000  # about 2 s of work
+LONGEST = 1_000_000  # characters of a text that is edited
 
 
 def jsonable(value: Any) -> Any:
@@ -93,3 +103,197 @@ def _mark(value: Any) -> dict[str, Any]:
         case Rotten() | Unreadable():
             return {TYPE: "unreadable", "reason": value.reason}
     return {TYPE: "unreadable", "reason": f"There is no JSON for {type(value).__name__}."}
+
+
+class NotTypedJson(ValueError):
+    """A text is not JSON, or is none that can be stored. Says where, and what is wrong there."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}" if place else reason)
+        self.place = place
+        self.reason = reason
+
+
+def written(value: Any) -> str:
+    """Return a decoded value as the text that `parse` takes, on several lines."""
+    return json.dumps(jsonable(value), ensure_ascii=False, indent=2)
+
+
+def parse(text: str) -> Any:
+    """Return the value that a text writes, its objects closed as in a decoded row. Raises NotTypedJson."""
+    try:
+        data = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        value = restored(data)
+    except json.JSONDecodeError as error:
+        raise NotTypedJson(f"line {error.lineno}, column {error.colno}", error.msg) from None
+    except RecursionError:
+        raise NotTypedJson("", "It is nested too deeply.") from None
+    for place, reason in faults(value):
+        raise NotTypedJson(place, reason)
+    return value
+
+
+def editable(value: Any) -> str:
+    """Return the text of a value that can be edited: from it, `parse` makes exactly what is stored.
+
+    Raises NotTypedJson where that is not so.
+    """
+    text = written(value)
+    if len(text) > LONGEST:
+        raise NotTypedJson(
+            "", f"It has {len(text):,} characters as JSON, more than the {LONGEST:,} for a form."
+        )
+    try:
+        exact = fingerprint(parse(text)) == fingerprint(value)
+    except (TypeError, ValueError) as error:
+        reason = error.reason if isinstance(error, NotTypedJson) else "JSON cannot hold a part of it."
+        raise NotTypedJson("", reason) from None
+    if not exact:
+        raise NotTypedJson("", "JSON cannot hold it exactly as it is stored.")
+    return text
+
+
+def restored(data: Any, place: str = "") -> Any:
+    """Return the value of plain JSON data. Raises NotTypedJson; `place` is where the data stands."""
+    match data:
+        case list():
+            return [restored(item, f"{place}[{number}]") for number, item in enumerate(data)]
+        case dict() if TYPE in data:
+            return _Typed(data, place).value()
+        case dict():
+            return {key: restored(item, _below(place, key)) for key, item in data.items()}
+    return data
+
+
+class _Typed:
+    """An object with a `$type`, on its way back."""
+
+    def __init__(self, data: dict[str, Any], place: str) -> None:
+        self._data, self._place = data, place
+
+    def value(self) -> Any:
+        name = self._data[TYPE]
+        if not isinstance(name, str):
+            self._refuse("A type is a text.", TYPE)
+        if name in UNWRITABLE:
+            self._refuse(f"What is {name} cannot be written.", TYPE)
+        read = self._READERS.get(name)
+        return read(self) if read else self._object(name)
+
+    def _bytearray(self) -> bytearray:
+        return bytearray(self._bytes("base64"))
+
+    def _snapshot(self) -> Extension:
+        self._allow("value")
+        return Extension(Kind.DELTA, encode(self._inner("value")))
+
+    def _extension(self) -> Extension:
+        return Extension(self._of("code", int), self._bytes("code", "base64"))
+
+    def _object(self, name: str) -> Extension:
+        module, dot, cls = name.rpartition(".")
+        kinds = {kind.name.lower(): kind for kind in Kind if kind not in (Kind.NUMPY, Kind.DELTA)}
+        if not (dot and cls):
+            self._refuse("A class is written with its module: module.Class.", TYPE)
+        kind = kinds.get(self._of("kind", str))
+        if kind is None:
+            self._refuse(f"There are the kinds {', '.join(kinds)}.", "kind")
+        self._allow("kind", "value", "method")
+        payload = self._inner("value")
+        if kind is Kind.POSITIONAL and not isinstance(payload, list):
+            self._refuse("It is called with a list of arguments.", "value")
+        if kind in (Kind.KEYWORDS, Kind.PYDANTIC_V1, Kind.PYDANTIC_V2) and not isinstance(payload, dict):
+            self._refuse("Its fields are an object.", "value")
+        method = [self._of("method", str)] if "method" in self._data else []
+        return Extension(kind, encode([module, cls, payload, *method]))
+
+    def _array(self) -> Extension:
+        self._allow("dtype", "shape", "order", "base64")
+        shape = self._of("shape", list)
+        if not all(type(length) is int for length in shape):
+            self._refuse("A shape is a list of whole numbers.", "shape")
+        fields = [self._of("dtype", str), shape, self._of("order", str), self._bytes(*self._data)]
+        return Extension(Kind.NUMPY, encode(fields))
+
+    def _float(self) -> float:
+        self._allow("value")
+        try:
+            return float(self._of("value", str))
+        except ValueError:
+            self._refuse("It is inf, -inf or nan.", "value")
+
+    def _int(self) -> int:
+        self._allow("hex")
+        try:
+            return int(self._of("hex", str), 16)
+        except ValueError:
+            self._refuse("It is a hexadecimal number.", "hex")
+
+    def _dict(self) -> dict[Any, Any]:
+        self._allow("items")
+        found: dict[Any, Any] = {}
+        for number, item in enumerate(self._of("items", list)):
+            at = f"{_below(self._place, 'items')}[{number}]"
+            if not isinstance(item, list) or len(item) != 2:
+                raise NotTypedJson(at, "An item is a list of a key and a value.")
+            key = restored(item[0], f"{at}[0]")
+            key = tuple(key) if isinstance(key, list) else key
+            try:
+                found[key] = restored(item[1], f"{at}[1]")
+            except TypeError:
+                raise NotTypedJson(f"{at}[0]", "This cannot be a key.") from None
+        return found
+
+    _READERS: ClassVar[Mapping[str, Callable[[_Typed], Any]]] = {
+        "bytes": lambda self: self._bytes("base64"),
+        "bytearray": _bytearray,
+        "float": _float,
+        "int": _int,
+        "dict": _dict,
+        "DeltaSnapshot": _snapshot,
+        "numpy.ndarray": _array,
+        "extension": _extension,
+    }
+
+    def _inner(self, key: str) -> Any:
+        if key not in self._data:
+            self._refuse(f"It has no {key!r}.")
+        return restored(self._data[key], _below(self._place, key))
+
+    def _of(self, key: str, type: type[Any]) -> Any:
+        if not isinstance(self._data.get(key), type) or isinstance(self._data[key], bool):
+            self._refuse(f"It has no {key!r} that is of the type {type.__name__}.", key)
+        return self._data[key]
+
+    def _bytes(self, *allowed: str) -> bytes:
+        self._allow(*allowed)
+        try:
+            return base64.b64decode(self._of("base64", str), validate=True)
+        except binascii.Error:
+            self._refuse("It is not base64.", "base64")
+
+    def _allow(self, *keys: str) -> None:
+        if beyond := self._data.keys() - {TYPE, *keys}:
+            self._refuse(f"A {self._data[TYPE]} has no {sorted(beyond)[0]!r}.")
+
+    def _refuse(self, reason: str, key: str = "") -> NoReturn:
+        raise NotTypedJson(_below(self._place, key) if key in self._data else self._place, reason)
+
+
+def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise NotTypedJson("", f"The key {key!r} stands twice in one object.")
+        found[key] = value
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise NotTypedJson("", f'{name} is no JSON; write {{"$type": "float", "value": "{name.lower()}"}}.')
+
+
+def _below(place: str, key: str) -> str:
+    if key.isidentifier() or key == TYPE:
+        return f"{place}.{key}" if place else key
+    return f"{place}[{json.dumps(key, ensure_ascii=False)}]"
