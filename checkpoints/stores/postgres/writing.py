@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from checkpoints.statements import Operation, T
     from checkpoints.stores.location import Location
 
+_NO_ROOM = "Free some, then try again. Nothing was written."
 WAIT = 5  # seconds for the lock of another writer
 SECONDS = 60  # that one statement may take
 
@@ -120,8 +121,8 @@ def written(name: str) -> Iterator[None]:
     except (errors.ReadOnlySqlTransaction, errors.InsufficientPrivilege):
         raise NotWritable(f"The role may not write to {name}, or it is a standby.") from None
     except errors.LockNotAvailable:
-        raise StoreBusy(f"Another copy into this thread of {name} takes its time.") from None
+        raise StoreBusy(f"Somebody else keeps a lock in {name}, or copies into this thread.") from None
     except errors.DiskFull:
-        raise NoRoomForCopy(f"{name} has no room for the thread.", advice="Free space on its disk.") from None
+        raise NoRoomForCopy(f"{name} has no room left on its disk.", advice=_NO_ROOM) from None
     except (psycopg.DataError, errors.ProgramLimitExceeded) as error:
         raise CopyRefused(f"{name} cannot hold a value of the thread ({type(error).__name__}).") from None

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from checkpoints.statements import Operation, T
     from checkpoints.stores.location import Location
 
+SETTINGS = ("PRAGMA trusted_schema=OFF",)
 WAIT = 5.0  # seconds for the lock of another writer
 
-_NO_ROOM = "Free space on its disk."
+_NO_ROOM = "Free some, then try again. Nothing was written."
 
 
 class SqliteWriter:
@@ -57,7 +58,8 @@ def writing(location: Location) -> Iterator[SqliteWriter]:
             sqlite3.connect(sqlite_uri(path, "mode=rw"), uri=True, timeout=WAIT, isolation_level=None)
         ) as conn,
     ):
-        conn.execute("PRAGMA trusted_schema=OFF")
+        for setting in SETTINGS:
+            conn.execute(setting)
         yield SqliteWriter(conn, Schema.of(conn, location.name))
 
 
@@ -90,7 +92,10 @@ def written(name: str, wait: float) -> Iterator[None]:
 def _faults(name: str, wait: float) -> dict[int, Callable[[], StoreError]]:
     busy = f"{name} was kept locked by another writer for {wait:.0f} seconds."
     return {
-        sqlite3.SQLITE_FULL: partial(NoRoomForCopy, f"{name} has no room for the thread.", advice=_NO_ROOM),
+        sqlite3.SQLITE_FULL: partial(NoRoomForCopy, f"{name} has no room left on its disk.", advice=_NO_ROOM),
+        sqlite3.SQLITE_IOERR: partial(
+            NoRoomForCopy, f"{name} could not be written to its disk.", advice=f"It may be full. {_NO_ROOM}"
+        ),
         sqlite3.SQLITE_READONLY: partial(NotWritable, f"{name} cannot be written."),
         sqlite3.SQLITE_CANTOPEN: partial(NotWritable, f"{name} cannot be opened to be written."),
         sqlite3.SQLITE_PERM: partial(NotWritable, f"{name} cannot be written."),
