@@ -94,6 +94,9 @@ class Tree:
         return dict(self.links)
 
 
+UNKNOWN = Tree((), whole=False)
+
+
 class _Line(NamedTuple):
     """A line on its way down to a checkpoint."""
 

@@ -143,10 +143,8 @@ def _marks(
         yield _mark("head", "head-mark", "The next invoke continues here")
     if at.parent_id and at.parent_id != below:
         yield _parent_mark(step)
-    if page.children.get(at.id, 0) > 1:
-        yield _mark(
-            f"{page.children[at.id]} branches", "fork", "More than one checkpoint continues from here"
-        )
+    if (children := page.tree.children[at.id]) > 1:
+        yield _mark(f"{children} branches", "fork", "More than one checkpoint continues from here")
     if sealed and at.row.plain:
         yield _mark("not encrypted", "bad", "Others of this thread are encrypted; some of this one is not")
     if any(task.failed for task in step.ran):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from checkpoints.branches import UNKNOWN, Tree
 from checkpoints.inert import Rotten
 
 if TYPE_CHECKING:
@@ -164,12 +165,16 @@ class TimelinePage:
     (without blob unless in budget) of parents that are not on the page, by id; a parent that is in neither
     is missing from the store. `writes` are those of the page and of these parents, by checkpoint id. An id
     that is a BLOB or no UTF-8 is shown with U+FFFD; no checkpoint can be asked for by it.
+
+    `tree` is what is known of the namespace's tree, and `tips` are the rows of its newest tips, without their
+    states, where there are several.
     """
 
     checkpoints: tuple[CheckpointRow, ...]
     writes: dict[str, tuple[WriteRow, ...]] = field(default_factory=dict)
     parents: dict[str, CheckpointRow] = field(default_factory=dict)
-    children: dict[str, int] = field(default_factory=dict)
+    tree: Tree = UNKNOWN
+    tips: tuple[CheckpointRow, ...] = ()
     older: str | None = None
     newer: str | None = None
     bound: str | None = None

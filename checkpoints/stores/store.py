@@ -48,9 +48,13 @@ class Store(Protocol):
         *,
         before: str | None = None,
         around: str | None = None,
+        branch: str | None = None,
         limit: int = 50,
     ) -> TimelinePage:
-        """Read a page of checkpoints before a key, or one with a few newer ones above `around`."""
+        """Read a page of checkpoints before a key, or one with a few newer ones above `around`.
+
+        With a `branch`, only of this checkpoint and its ancestors.
+        """
 
     async def checkpoint_row(self, thread_id: str, ns: str, checkpoint_id: str) -> CheckpointRow:
         """Read one checkpoint. Raises CheckpointNotFound."""

@@ -107,7 +107,7 @@ async def test_a_longer_thread_costs_no_more_steps(tmp_path: Path, monkeypatch: 
     for name, value in (("LONG", 10), ("WALK", (5,)), ("STEPS_BEFORE_FEW", 1)):
         monkeypatch.setattr(listing, name, value)
     monkeypatch.setattr(threads, "MOST_COUNTED", 10)
-    monkeypatch.setattr(timeline, "MOST_CHILDREN", 10)
+    monkeypatch.setattr(timeline, "MOST_IN_TREE", 10)
     path = write(tmp_path / "x.sqlite", ["long"] * 20)
 
     async def steps(store: SqliteStore) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from stores_data import ask, bound, checkpoint_id, config, counter, execute, official, write, write_asking
@@ -134,18 +134,73 @@ async def test_a_parent_beyond_the_page_is_brought_along(place: str) -> None:
     assert page.parents == {}
 
 
-@pytest.mark.parametrize("most", [100, 9, 5])
-async def test_a_fork_gives_its_parent_two_children(
-    place: str, monkeypatch: pytest.MonkeyPatch, most: int
+@pytest.mark.parametrize(("most", "above"), [(100, 100), (7, 100), (7, 6), (5, 100), (5, 5)])
+async def test_the_tree_of_a_page_is_known_as_far_as_its_bounds_go(
+    place: str, monkeypatch: pytest.MonkeyPatch, most: int, above: int
 ) -> None:
     history = write_long(place, calls=2)
     with official(place) as saver:
         counter(saver).update_state(history[3].config, {"log": ["edited"]})
-    bound(monkeypatch, "timeline", "MOST_CHILDREN", most)
+        links = [
+            (at.config["configurable"]["checkpoint_id"], parent_id(at))
+            for at in saver.list({"configurable": {"thread_id": "long"}})
+        ]
+    assert len(links) == 7
+    bound(monkeypatch, "timeline", "MOST_IN_TREE", most)
+    bound(monkeypatch, "timeline", "MOST_ABOVE", above)
     page = await ask(place, lambda store: store.timeline("long", "", limit=5))
-    assert page.children.get(checkpoint_id(history[3])) == 2
+    assert page.tree.children[checkpoint_id(history[3])] == 2
+    assert (page.tree.links, page.tree.whole) == (tuple(links[: most + 1]), most >= 7)
     last = await ask(place, lambda store: store.timeline("long", "", before=page.older))
-    assert bool(last.children) == (most > 5), "too many rows to look at"
+    known = 7 if most >= 7 or above >= 7 else 0
+    assert (last.tree.links, last.tree.whole) == (tuple(links[:known]), most >= 7)
+
+
+def parent_id(at: Any) -> str | None:
+    return at.parent_config["configurable"]["checkpoint_id"] if at.parent_config else None
+
+
+async def test_tips_come_with_their_metadata_and_without_their_states(place: str) -> None:
+    history = write_long(place, calls=2)
+    assert (await ask(place, lambda store: store.timeline("long", ""))).tips == ()
+    with official(place) as saver:
+        for number in range(3):
+            counter(saver).update_state(
+                history[3].config, {"log": ["x" * 5000]}, as_node=None if number else "__copy__"
+            )
+    page = await ask(place, lambda store: store.timeline("long", "", limit=2))
+    assert [row.checkpoint_id for row in page.tips] == list(page.tree.tips)
+    assert len(page.tips) == 4
+    assert [json.loads(row.metadata)["source"] for row in page.tips] == ["update", "update", "fork", "loop"]
+    assert {row.blob for row in page.tips} == {None}
+
+
+async def test_a_branch_is_followed_by_its_links(place: str) -> None:
+    history = write_long(place, calls=3)
+    with official(place) as saver:
+        config = counter(saver).update_state(history[3].config, {"log": ["edited"]})
+    tip, main = checkpoint_id_of(config), [checkpoint_id(state) for state in history]
+
+    async def ids(**kwargs: Any) -> list[str]:
+        page = await ask(place, lambda store: store.timeline("long", "", **kwargs))
+        return [row.checkpoint_id for row in page.checkpoints]
+
+    assert await ids(branch=tip) == [tip, *main[3:]]
+    assert await ids(branch=main[0]) == main
+    page = await ask(place, lambda store: store.timeline("long", "", branch=tip, limit=2))
+    assert (page.older, page.newer) == (main[3], None)
+    page = await ask(place, lambda store: store.timeline("long", "", branch=tip, before=page.older, limit=2))
+    assert ([row.checkpoint_id for row in page.checkpoints], page.newer) == (main[4:6], "")
+    assert (await ids(branch=main[0], around=main[6]))[0] == main[1]
+    assert await ids(branch="nobody") == []
+    execute(
+        place, "UPDATE checkpoints SET parent_checkpoint_id = ? WHERE checkpoint_id = ?", main[0], main[-1]
+    )
+    assert await ids(branch=main[0]) == main
+
+
+def checkpoint_id_of(config: Any) -> str:
+    return str(config["configurable"]["checkpoint_id"])
 
 
 async def test_equal_ids_in_other_namespaces_and_threads_stay_apart(place: str) -> None:
@@ -166,7 +221,7 @@ async def test_equal_ids_in_other_namespaces_and_threads_stay_apart(place: str) 
             assert [row.checkpoint_id for row in page.checkpoints] == ids
             assert {(row.thread_id, row.checkpoint_ns) for row in page.checkpoints} == {thread}
             assert sum(map(len, page.writes.values())) == 3
-            assert set(page.children.values()) == {1}
+            assert set(page.tree.children.values()) == {1}
 
     await ask(place, look)
 

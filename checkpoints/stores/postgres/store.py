@@ -106,10 +106,13 @@ class PostgresStore:
         *,
         before: str | None = None,
         around: str | None = None,
+        branch: str | None = None,
         limit: int = 50,
     ) -> TimelinePage:
-        if not is_storable(thread_id, ns, before or "", around or ""):
+        if not is_storable(thread_id, ns, before or "", around or "", branch or ""):
             return TimelinePage(())
+        if branch:
+            return await self.run(timeline.branch(self._schema, thread_id, ns, branch, before, around, limit))
         return await self.run(timeline.page(self._schema, thread_id, ns, before, around, limit))
 
     async def checkpoint_row(self, thread_id: str, ns: str, checkpoint_id: str) -> CheckpointRow:

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from checkpoints.branches import UNKNOWN, Link, Tree
 from checkpoints.errors import CheckpointNotFound
 from checkpoints.statements import Operation, Statement
-from checkpoints.stores.budget import MOST_CHILDREN, MOST_WRITES, NEWER_AROUND, PAGE, PAGE_WRITES, WHOLE
+from checkpoints.stores.branch import stretch
+from checkpoints.stores.budget import (
+    METADATA,
+    MOST_ABOVE,
+    MOST_IN_TREE,
+    MOST_TIPS,
+    MOST_WRITES,
+    NEWER_AROUND,
+    PAGE,
+    PAGE_WRITES,
+    WHOLE,
+)
 from checkpoints.stores.postgres.rows import Key, checkpoint_rows, write_rows
 from checkpoints.stores.records import CheckpointRow, TimelinePage, WriteRow
 
@@ -26,16 +38,24 @@ SELECT checkpoint_id FROM checkpoints
 WHERE thread_id = %(thread)s AND checkpoint_ns = %(ns)s AND checkpoint_id > %(id)s
 ORDER BY checkpoint_id LIMIT %(rows)s
 """
-# There is no index on parents, so part of the namespace is read. A number without a parent is that of all.
-_CHILDREN = """
-WITH looked_at AS MATERIALIZED (
-    SELECT parent_checkpoint_id AS parent FROM checkpoints
-    WHERE thread_id = %(thread)s AND checkpoint_ns = %(ns)s AND checkpoint_id >= %(oldest)s
-    ORDER BY checkpoint_id LIMIT %(rows)s
+_LINKS = """
+SELECT checkpoint_id, parent_checkpoint_id FROM checkpoints
+WHERE thread_id = %(thread)s AND checkpoint_ns = %(ns)s AND checkpoint_id >= %(oldest)s
+ORDER BY checkpoint_id DESC LIMIT %(rows)s
+"""
+# By link, not by id. Links may loop, so their number ends it.
+_BRANCH = """
+WITH RECURSIVE chain (id, parent, depth) AS (
+    SELECT checkpoint_id, parent_checkpoint_id, 1 FROM checkpoints
+    WHERE thread_id = %(thread)s AND checkpoint_ns = %(ns)s AND checkpoint_id = %(id)s
+    UNION ALL
+    SELECT found.checkpoint_id, found.parent_checkpoint_id, depth + 1 FROM chain CROSS JOIN LATERAL (
+        SELECT checkpoint_id, parent_checkpoint_id FROM checkpoints
+        WHERE thread_id = %(thread)s AND checkpoint_ns = %(ns)s AND checkpoint_id = chain.parent LIMIT 1
+    ) AS found
+    WHERE depth < %(rows)s
 )
-SELECT NULL, count(*) FROM looked_at
-UNION ALL
-SELECT parent, count(*) FROM looked_at WHERE parent = ANY(%(ids)s::text[]) GROUP BY parent
+SELECT id FROM chain ORDER BY depth
 """
 
 
@@ -47,17 +67,37 @@ def page(
     if around is not None:
         before = yield from _newer_key(place, around, NEWER_AROUND)
     ids = yield from _ids(place, before, limit + 1)
-    shown = ids[:limit]
+    older = ids[limit - 1] if len(ids) > limit else None
+    newer = (yield from _newer_key(place, ids[0], limit)) if ids else None
+    return (yield from _page(schema, place, ids[:limit], older, newer))
+
+
+def branch(
+    schema: Schema, thread_id: str, ns: str, tip: str, before: str | None, around: str | None, limit: int
+) -> Operation[TimelinePage]:
+    """Read a page of a checkpoint and its ancestors: those above a key, those around an id, or the first."""
+    rows = yield Statement(_BRANCH, {"thread": thread_id, "ns": ns, "id": tip, "rows": MOST_ABOVE})
+    shown, older, newer = stretch([id for (id,) in rows], before, around, limit)
+    return (yield from _page(schema, (thread_id, ns), shown, older, newer))
+
+
+def _page(
+    schema: Schema, place: tuple[str, str], shown: Sequence[str], older: str | None, newer: str | None
+) -> Operation[TimelinePage]:
     checkpoints = yield from checkpoint_rows([(*place, id) for id in shown], PAGE)
     parents = yield from checkpoint_rows(_absent_parents(checkpoints), PAGE)
     writes = yield from write_rows((*checkpoints, *parents), PAGE_WRITES, schema)
+    tree = yield from _tree(place, shown)
+    tips = tree.tips[:MOST_TIPS] if len(tree.tips) > 1 else ()
+    rows = yield from checkpoint_rows([(*place, id) for id in tips], METADATA)
     return TimelinePage(
         tuple(checkpoints.values()),
         writes={id: found for (_, _, id), found in writes.items()},
         parents={row.checkpoint_id: row for row in parents.values()},
-        children=(yield from _children(place, shown)),
-        older=shown[-1] if len(ids) > limit else None,
-        newer=(yield from _newer_key(place, shown[0], limit)) if shown else None,
+        tree=tree,
+        tips=tuple(rows.values()),
+        older=older,
+        newer=newer,
         bound=_bound(writes.values()),
     )
 
@@ -103,17 +143,21 @@ def _newer_key(place: Sequence[str], id: str, count: int) -> Operation[str | Non
     return str(rows[-1][0]) if len(rows) > count else ""
 
 
-def _children(place: Sequence[str], ids: Sequence[str]) -> Operation[dict[str, int]]:
-    """Count the children of these checkpoints; empty where there are too many rows to look at.
+def _tree(place: Sequence[str], shown: Sequence[str]) -> Operation[Tree]:
+    """Return the tree of a namespace, or what lies above and on a page of a long one; empty far below.
 
-    In a long namespace only newer checkpoints count: a child has the greater id, unless a clock went back.
+    A child has the greater id, unless a clock went back: in a tree that is not whole it is not found then.
     """
-    wanted = {"thread": place[0], "ns": place[1], "ids": list(ids), "rows": MOST_CHILDREN + 1}
-    for oldest in ("", ids[-1]) if ids else ():
-        [(_, count), *children] = yield Statement(_CHILDREN, {**wanted, "oldest": oldest})
-        if count <= MOST_CHILDREN:
-            return dict(children)
-    return {}
+    if not shown:
+        return UNKNOWN
+    wanted = {"thread": place[0], "ns": place[1], "oldest": "", "rows": MOST_IN_TREE + 1}
+    rows = yield Statement(_LINKS, wanted)
+    whole = len(rows) <= MOST_IN_TREE
+    if not whole and shown[-1] not in {id for id, _ in rows}:
+        rows = yield Statement(_LINKS, {**wanted, "oldest": shown[-1], "rows": MOST_ABOVE + 1})
+        if len(rows) > MOST_ABOVE:
+            return UNKNOWN
+    return Tree(tuple(Link(*row) for row in rows), whole=whole)
 
 
 def _bound(writes: Iterable[tuple[WriteRow, ...]]) -> str | None:

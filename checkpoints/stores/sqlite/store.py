@@ -84,8 +84,13 @@ class SqliteStore:
         *,
         before: str | None = None,
         around: str | None = None,
+        branch: str | None = None,
         limit: int = 50,
     ) -> TimelinePage:
+        if branch:
+            return await self._run(
+                timeline.branch(self._schema, thread_id, ns, branch, before, around, limit)
+            )
         return await self._run(timeline.page(self._schema, thread_id, ns, before, around, limit))
 
     async def checkpoint_row(self, thread_id: str, ns: str, checkpoint_id: str) -> CheckpointRow:

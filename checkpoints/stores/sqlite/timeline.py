@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
+from checkpoints.branches import UNKNOWN, Link, Tree
 from checkpoints.errors import CheckpointNotFound
 from checkpoints.statements import Operation, Statement
-from checkpoints.stores.budget import MOST_CHILDREN, MOST_WRITES, NEWER_AROUND, PAGE, PAGE_WRITES, WHOLE
+from checkpoints.stores.branch import stretch
+from checkpoints.stores.budget import (
+    METADATA,
+    MOST_ABOVE,
+    MOST_IN_TREE,
+    MOST_TIPS,
+    MOST_WRITES,
+    NEWER_AROUND,
+    PAGE,
+    PAGE_WRITES,
+    WHOLE,
+)
 from checkpoints.stores.records import CheckpointRow, TimelinePage, WriteRow
 from checkpoints.stores.sqlite.rows import (
     ID,
@@ -36,17 +47,27 @@ _NEWER = """
 SELECT {stored_id} FROM checkpoints
 WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id > {id} ORDER BY checkpoint_id LIMIT ?5
 """.replace("{stored_id}", STORED_ID).replace("{id}", ID)
-# There is no index on parents, so part of the namespace is read, without its blobs.
-_CHILDREN = """
-SELECT CAST(parent_checkpoint_id AS TEXT), count(*)
-FROM (SELECT parent_checkpoint_id FROM checkpoints
-      WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id >= {id})
-WHERE parent_checkpoint_id IN (SELECT value FROM json_each(?5)) GROUP BY parent_checkpoint_id
+_LINKS = """
+SELECT ifnull(CAST(checkpoint_id AS TEXT), ''), CAST(parent_checkpoint_id AS TEXT) FROM checkpoints
+WHERE thread_id = ?1 AND checkpoint_ns = ?2 ORDER BY checkpoint_id DESC LIMIT ?3
+"""
+_LINKS_ABOVE = """
+SELECT ifnull(CAST(checkpoint_id AS TEXT), ''), CAST(parent_checkpoint_id AS TEXT) FROM checkpoints
+WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id >= {id} ORDER BY checkpoint_id DESC LIMIT ?5
 """.replace("{id}", ID)
-_COUNT = """
-SELECT count(*) FROM (SELECT 1 FROM checkpoints
-                      WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id >= {id} LIMIT ?5)
-""".replace("{id}", ID)
+# By link, not by id. Links may loop, so their number ends it.
+_BRANCH = """
+WITH RECURSIVE chain (id, parent, depth) AS (
+    SELECT checkpoint_id, parent_checkpoint_id, 1 FROM checkpoints
+    WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id = ?3
+    UNION ALL
+    SELECT found.checkpoint_id, found.parent_checkpoint_id, depth + 1
+    FROM chain CROSS JOIN checkpoints AS found
+    ON found.thread_id = ?1 AND found.checkpoint_ns = ?2 AND found.checkpoint_id = chain.parent
+    WHERE depth < ?4
+)
+SELECT CAST(id AS TEXT) FROM chain
+"""
 
 
 def page(
@@ -57,17 +78,37 @@ def page(
     if around is not None:
         before = yield from _newer_key(place, StoredId(around), NEWER_AROUND)
     ids = yield from _ids(place, before, limit + 1)
-    shown = ids[:limit]
+    older = ids[limit - 1].key if len(ids) > limit else None
+    newer = (yield from _newer_key(place, ids[0], limit)) if ids else None
+    return (yield from _page(schema, place, ids[:limit], older, newer))
+
+
+def branch(
+    schema: Schema, thread_id: str, ns: str, tip: str, before: str | None, around: str | None, limit: int
+) -> Operation[TimelinePage]:
+    """Read a page of a checkpoint and its ancestors: those above a key, those around an id, or the first."""
+    rows = yield Statement(_BRANCH, (thread_id, ns, tip, MOST_ABOVE))
+    shown, older, newer = stretch([id for (id,) in rows], before, around, limit)
+    return (yield from _page(schema, (thread_id, ns), [StoredId(id) for id in shown], older, newer))
+
+
+def _page(
+    schema: Schema, place: tuple[str, str], shown: Sequence[StoredId], older: str | None, newer: str | None
+) -> Operation[TimelinePage]:
     checkpoints = yield from checkpoint_rows([(*place, id) for id in shown], PAGE)
     parents = yield from checkpoint_rows(_absent_parents(checkpoints), PAGE)
     writes = yield from write_rows((*checkpoints, *parents), PAGE_WRITES, schema)
+    tree = yield from _tree(place, shown)
+    tips = tree.tips[:MOST_TIPS] if len(tree.tips) > 1 else ()
+    rows = yield from checkpoint_rows([(*place, StoredId(id)) for id in tips], METADATA)
     return TimelinePage(
         tuple(checkpoints.values()),
         writes={id.shown: found for (_, _, id), found in writes.items()},
         parents={row.checkpoint_id: row for row in parents.values()},
-        children=(yield from _children(place, shown)),
-        older=shown[-1].key if len(ids) > limit else None,
-        newer=(yield from _newer_key(place, shown[0], limit)) if shown else None,
+        tree=tree,
+        tips=tuple(rows.values()),
+        older=older,
+        newer=newer,
         bound=_bound(writes.values()),
     )
 
@@ -112,17 +153,20 @@ def _newer_key(place: Sequence[str], id: StoredId, count: int) -> Operation[str 
     return StoredId.of(*rows[-1]).key if len(rows) > count else ""
 
 
-def _children(place: Sequence[str], ids: Sequence[StoredId]) -> Operation[dict[str, int]]:
-    """Count the children of these checkpoints; empty where there are too many rows to look at.
+def _tree(place: Sequence[str], shown: Sequence[StoredId]) -> Operation[Tree]:
+    """Return the tree of a namespace, or what lies above and on a page of a long one; empty far below.
 
-    In a long namespace only newer checkpoints count: a child has the greater id, unless a clock went back.
+    A child has the greater id, unless a clock went back: in a tree that is not whole it is not found then.
     """
-    for oldest in (StoredId(""), ids[-1]) if ids else ():
-        [(count,)] = yield Statement(_COUNT, (*place, *oldest, MOST_CHILDREN + 1))
-        if count <= MOST_CHILDREN:
-            wanted = json.dumps([id.shown for id in ids])
-            return dict((yield Statement(_CHILDREN, (*place, *oldest, wanted))))
-    return {}
+    if not shown:
+        return UNKNOWN
+    rows = yield Statement(_LINKS, (*place, MOST_IN_TREE + 1))
+    whole = len(rows) <= MOST_IN_TREE
+    if not whole and shown[-1].shown not in {id for id, _ in rows}:
+        rows = yield Statement(_LINKS_ABOVE, (*place, *shown[-1], MOST_ABOVE + 1))
+        if len(rows) > MOST_ABOVE:
+            return UNKNOWN
+    return Tree(tuple(Link(*row) for row in rows), whole=whole)
 
 
 def _bound(writes: Iterable[tuple[WriteRow, ...]]) -> str | None:
