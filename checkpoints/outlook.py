@@ -1,0 +1,53 @@
+"""What a fork means for the next invoke, derived from the checkpoint that is copied: no store says so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from checkpoints.steps import Step
+    from checkpoints.tasks import Interrupt, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the next invoke does from a fork.
+
+    `runs` are the nodes that run, those that have run from the copied checkpoint as well among them: `again`.
+    `reused` are the nodes whose writes are kept, so that they do not run. `asks` are the interrupts: asked
+    again by a fork in place, still waiting in a new thread.
+    """
+
+    runs: tuple[str, ...]
+    again: tuple[str, ...] = ()
+    reused: tuple[str, ...] = ()
+    asks: tuple[Interrupt, ...] = ()
+
+
+def in_place(step: Step) -> Outlook:
+    """Return what follows a fork in place: no pending write is copied, so all that is next runs."""
+    ran = [task for task in step.ran if task.finished or task.interrupts or task.failed]
+    return Outlook(
+        runs=step.next,
+        again=_nodes(ran),
+        asks=tuple(asked for task in ran for asked in task.interrupts),
+    )
+
+
+def in_new_thread(step: Step) -> Outlook:
+    """Return what follows a fork into a new thread: what has finished is not run again."""
+    done = [task for task in step.ran if task.finished]
+    left = Counter(step.next) - Counter(_nodes(done))
+    return Outlook(
+        runs=tuple(left.elements()),
+        reused=_nodes(done),
+        asks=tuple(asked for task in step.ran if task.waiting for asked in task.interrupts),
+    )
+
+
+def _nodes(tasks: Iterable[Task]) -> tuple[str, ...]:
+    return tuple(task.node for task in tasks if task.node)
