@@ -6,8 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from checkpoints.tasks import triggers
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from checkpoints.steps import Step
     from checkpoints.tasks import Interrupt, Task
@@ -28,11 +30,15 @@ class Outlook:
     asks: tuple[Interrupt, ...] = ()
 
 
-def in_place(step: Step) -> Outlook:
-    """Return what follows a fork in place: no pending write is copied, so all that is next runs."""
+def in_place(step: Step, edited: Collection[str] = ()) -> Outlook:
+    """Return what follows a fork in place: no pending write is copied, so all that is next runs.
+
+    An `edited` channel has a new version, which wakes the nodes that react to the channel itself.
+    """
     ran = [task for task in step.ran if task.finished or task.interrupts or task.failed]
+    woken = {node for node, channels in triggers([step.at]).items() if channels & set(edited)}
     return Outlook(
-        runs=step.next,
+        runs=(*step.next, *sorted(woken - set(step.next))),
         again=_nodes(ran),
         asks=tuple(asked for task in ran for asked in task.interrupts),
     )

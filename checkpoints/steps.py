@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.snapshot import PendingWrite, Snapshot
+from checkpoints.stores.forks import AUTHOR, REASON
 from checkpoints.tasks import Task, next_nodes, pending_sends, tasks, triggers, wrote
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 DELTA_COUNTERS = "counters_since_delta_snapshot"
 # What LangGraph writes into the metadata itself; `score` and `writes` up to 0.4.
 LANGGRAPH_METADATA = frozenset({"source", "step", "parents", "writes", DELTA_COUNTERS, "thread_id", "score"})
+FORK_METADATA = frozenset({REASON, AUTHOR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,9 @@ class Step:
 
     @property
     def own_metadata(self) -> dict[str, Any]:
-        """The metadata that is the application's own, not LangGraph's."""
-        return {str(key): value for key, value in self.at.metadata.items() if key not in LANGGRAPH_METADATA}
+        """The metadata that is the application's own, not LangGraph's and not of a fork."""
+        others = LANGGRAPH_METADATA | (FORK_METADATA if self.at.source == "fork" else frozenset())
+        return {str(key): value for key, value in self.at.metadata.items() if key not in others}
 
     @property
     def deltas(self) -> dict[str, list[Any]]:

@@ -12,7 +12,7 @@ from explorer.values import MessageCard, message_card, stored_type
 from explorer.wording import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from checkpoints.steps import Step
 
@@ -42,6 +42,11 @@ def changes(step: Step, moved: Iterable[str]) -> list[Change]:
         names.insert(0, START)
     stored = [_change(channel_change(name, before, step.at.values)) for name in first(names, CHANGES)[0]]
     return stored + [_delta_change(name, writes) for name, writes in step.deltas.items() if writes]
+
+
+def between(before: Mapping[str, Any], after: Mapping[str, Any], names: Iterable[str]) -> list[Change]:
+    """Describe how some channels differ between two states."""
+    return [_change(channel_change(name, before, after)) for name in names]
 
 
 def _delta_change(name: str, writes: list[Any]) -> Change:

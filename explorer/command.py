@@ -64,6 +64,7 @@ def explore(options: Namespace) -> int:
             _complain(error)
         return 1
     settings.EXPLORER_TOKEN = options.token or settings.EXPLORER_TOKEN
+    settings.EXPLORER_READ_ONLY = options.read_only or settings.EXPLORER_READ_ONLY
     installation.adopt(new_token=options.new_token)
     binding = server.bind(options.host, options.port, settings.EXPLORER_TOKEN)
     server.configure(binding, options.stores)
@@ -86,8 +87,8 @@ def add_explore_arguments(parser: ArgumentParser) -> None:
         "--port", type=_port, default=server.DEFAULT_PORT, help="default %(default)s; 0: any free one"
     )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    parser.add_argument("--read-only", action="store_true", help="offer nothing that writes to a store")
     parser.add_argument("--token", help="use this token instead of a random one")
-
     parser.add_argument(
         "--new-token", action="store_true", help="give the servers over DATABASE_URL another token"
     )

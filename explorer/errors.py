@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from checkpoints.errors import NotFound, ReadTimeout, StoreBusy, StoreError, StoreMissing, StoreUnreachable
+from checkpoints.errors import (
+    CheckpointChanged,
+    NotFound,
+    NotWritable,
+    ReadTimeout,
+    StoreBusy,
+    StoreError,
+    StoreMissing,
+    StoreUnreachable,
+    ThreadExists,
+)
 from explorer.rendering import screen
 from explorer.stores import registered
 
@@ -43,6 +53,10 @@ def _status(error: StoreError) -> int:
     match error:
         case NotFound() | StoreMissing():
             return 404
+        case NotWritable():
+            return 403
+        case ThreadExists() | CheckpointChanged():
+            return 409
         case StoreBusy() | ReadTimeout() | StoreUnreachable():
             return 503
         case _:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.core.validators import ProhibitNullCharactersValidator as NoNull
 
 if TYPE_CHECKING:
     from django.http import QueryDict
 
 DENSITIES = ("compact", "steps", "everything")
 DEFAULT_DENSITY = "steps"
+FORKS = ("in-place", "thread", "edit")
 PARTS = ("values", "writes", "metadata", "delta")
 
 
@@ -19,7 +21,7 @@ class Text(forms.CharField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(required=False, strip=False, **kwargs)
-        self.validators = []
+        self.validators = [each for each in self.validators if not isinstance(each, NoNull)]
 
 
 class Parameters(forms.Form):
@@ -40,7 +42,51 @@ class ThreadsParameters(Parameters):
 class TimelineParameters(Parameters):
     ns = Text()
     before = Text()
+    branch = Text()
     density = forms.ChoiceField(required=False, choices=[(name, name) for name in DENSITIES])
+
+
+class CheckpointParameters(TimelineParameters):
+    done = forms.ChoiceField(required=False, choices=[(name, name) for name in FORKS])
+
+
+class CompareParameters(Parameters):
+    thread = Text()
+    ns = Text()
+    id = Text()
+    with_thread = Text()
+    with_ns = Text()
+    with_id = Text()
+    before = Text()
+
+
+class EditParameters(Parameters):
+    ns = Text()
+
+
+class EditForm(forms.Form):
+    """What is to be done with the values that were typed, which are read beside this form."""
+
+    action = forms.ChoiceField(choices=[(name, name) for name in ("review", "edit", "fork")])
+    reason = Text(max_length=500)
+    author = Text(max_length=100)
+    basis = Text()
+
+
+class ForkForm(forms.Form):
+    """How a checkpoint is to be forked. `basis` says what was seen of it."""
+
+    kind = forms.ChoiceField(choices=[(name, name) for name in ("in-place", "thread")])
+    target = Text()
+    reason = Text(max_length=500)
+    author = Text(max_length=100)
+    basis = Text()
+
+    def clean(self) -> dict[str, Any]:
+        found = super().clean() or self.cleaned_data
+        if found.get("kind") == "thread" and not found.get("target"):
+            self.add_error("target", "Give the new thread an id.")
+        return found
 
 
 class ValueParameters(Parameters):

@@ -23,6 +23,8 @@ def _folder(name: str) -> Path:
 # What this run serves. The command sets these; under another ASGI server they come from the environment.
 EXPLORER_STORES: tuple[str, ...] = tuple(filter(None, os.environ.get("EXPLORER_STORES", "").splitlines()))
 EXPLORER_TOKEN: str | None = os.environ.get("EXPLORER_TOKEN") or None
+# Nothing is written then, whatever the stores admit.
+EXPLORER_READ_ONLY = os.environ.get("EXPLORER_READ_ONLY", "").lower() in {"1", "true", "yes"}
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 SECRET_KEY = os.environ.get("EXPLORER_SECRET_KEY") or get_random_secret_key()
@@ -60,6 +62,8 @@ TEMPLATES = [
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [_folder("static")]
 STORAGES = {"staticfiles": {"BACKEND": "explorer.assets.CollectedStorage"}}
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 16 << 20  # a state that was edited
 
 CSRF_COOKIE_NAME = "explorer_csrf"
 CSRF_COOKIE_HTTPONLY = True

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from checkpoints.branches import Link, Tree
 from checkpoints.outline import brief
 from checkpoints.snapshot import id_time
 from explorer import addresses
 from explorer.bounds import METADATA, TASKS, first
+from explorer.forks import note
+from explorer.lanes import drawing, width
 from explorer.rows import joined
 from explorer.summary import summary, title
 from explorer.tasks import next_text, task_line
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from django.utils.safestring import SafeString
 
+    from checkpoints.branches import Lane
     from checkpoints.steps import Step
     from checkpoints.stores.records import TimelinePage
     from checkpoints.tasks import Task
@@ -38,17 +42,62 @@ class StepLine:
 
 
 def step_lines(
-    store: str, density: str, page: TimelinePage, related: Sequence[Step], selected: str, shown: int
+    store: str,
+    density: str,
+    page: TimelinePage,
+    related: Sequence[Step],
+    selected: str,
+    shown: int,
+    *,
+    branch: str = "",
 ) -> tuple[StepLine, ...]:
-    """Return the lines of a page. The row after the last one shown only tells whether it is its parent."""
+    """Return the lines of a page. The row after the last one shown only tells whether it is its parent.
+
+    Along a branch there is nothing beside it to draw.
+    """
     below = [*(step.at.id for step in related[1:]), None]
     sealed = any(row.sealed for row in page.checkpoints)
+    lanes = _lanes(page, [step.at.id for step in related[:shown]], branch)
+    columns = width(lanes)
+    copies = originals(related)
     lines: list[StepLine] = []
     for index, step in enumerate(related[:shown]):
-        marks = _marks(step, below[index], page, head=index == 0 and page.newer is None, sealed=sealed)
+        marks = _marks(step, below[index], page, copies, sealed=sealed)
         above = lines[-1].metadata if lines else None
-        lines.append(_line(store, density, step, joined("timeline/_mark.html", marks), selected, above))
+        drawn = drawing(lanes.get(step.at.id), columns, density)
+        lines.append(
+            _line(store, density, step, joined("timeline/_mark.html", marks), drawn, selected, above, branch)
+        )
     return tuple(lines)
+
+
+def _lanes(page: TimelinePage, shown: Sequence[str], branch: str) -> Mapping[str, Lane]:
+    """Draw the tree, or what is on the page of it where more is not known."""
+    links = [Link(row.checkpoint_id, row.parent_checkpoint_id) for row in page.checkpoints]
+    if branch or not page.tree.links:
+        return Tree(links, whole=False).lanes(set(shown))
+    return page.tree.lanes(set(shown))
+
+
+def columns_of(page: TimelinePage, shown: int, branch: str) -> int:
+    """Return how many columns the drawing beside a page takes."""
+    return width(_lanes(page, [row.checkpoint_id for row in page.checkpoints[:shown]], branch))
+
+
+def originals(related: Sequence[Step]) -> Mapping[str, Step]:
+    """Return what each fork on a page copies: the sibling there that has most of its versions."""
+    found: dict[str, Step] = {}
+    for step in related:
+        siblings = [
+            other for other in related if other.at.parent_id == step.at.parent_id and other.at.id < step.at.id
+        ]
+        if step.at.source == "fork" and siblings:
+            found[step.at.id] = max(siblings, key=lambda other: (_alike(step, other), other.at.id))
+    return found
+
+
+def _alike(step: Step, other: Step) -> int:
+    return sum(step.at.versions.get(name) == version for name, version in other.at.versions.items())
 
 
 def rows(lines: Iterable[StepLine], now: datetime) -> SafeString:
@@ -63,11 +112,15 @@ def _line(
     density: str,
     step: Step,
     marks: SafeString,
+    drawn: SafeString,
     selected: str,
     above: tuple[tuple[str, str], ...] | None,
+    branch: str,
 ) -> StepLine:
     at, row = step.at, step.at.row
-    href = addresses.checkpoint(store, row.thread_id, at.id, ns=row.checkpoint_ns, density=density)
+    href = addresses.checkpoint(
+        store, row.thread_id, at.id, ns=row.checkpoint_ns, density=density, branch=branch
+    )
     metadata = user_metadata(step)
     fields = {
         "id": at.id,
@@ -77,6 +130,8 @@ def _line(
         "title": title(step),
         "source": at.source or "no source",
         "marks": marks,
+        "lane": drawn,
+        "note": note(at.metadata) if at.source == "fork" else "",
         "problem": at.problem or (f"Metadata: {at.metadata_problem}" if at.metadata_problem else ""),
         "summary": summary(step),
         "loud": "" if density == "compact" else _loud(step.ran),
@@ -136,11 +191,13 @@ def _since(step: Step) -> str:
 
 
 def _marks(
-    step: Step, below: str | None, page: TimelinePage, *, head: bool, sealed: bool
+    step: Step, below: str | None, page: TimelinePage, copies: Mapping[str, Step], *, sealed: bool
 ) -> Iterable[Mapping[str, str]]:
     at = step.at
-    if head:
-        yield _mark("head", "head-mark", "The next invoke continues here")
+    if page.tree.links:
+        yield from _place_marks(at.id, page)
+    if original := copies.get(at.id):
+        yield _copy_mark(step, original)
     if at.parent_id and at.parent_id != below:
         yield _parent_mark(step)
     if (children := page.tree.children[at.id]) > 1:
@@ -151,6 +208,25 @@ def _marks(
         yield _mark("error", "bad", "A task that ran from here failed")
     if any(task.interrupts for task in step.ran):
         yield _mark("interrupt", "wait", "A task that ran from here asked a question")
+
+
+def _place_marks(id: str, page: TimelinePage) -> Iterable[Mapping[str, str]]:
+    if id == page.tree.links[0].id:
+        yield _mark("head", "head-mark", "The next invoke continues here")
+    elif not page.tree.children[id]:
+        yield _mark("tip", "side-mark", "The end of a branch: no checkpoint continues from here")
+
+
+def _copy_mark(step: Step, original: Step) -> Mapping[str, str]:
+    before, after = original.at.versions, step.at.versions
+    edited = [name for name, version in after.items() if before.get(name) != version]
+    if not edited:
+        return _mark(f"copy of step {number(original.at.step)}", "fork", f"A copy of {original.at.id}")
+    named, beyond = first(edited, TASKS)
+    names = ", ".join((*named, *([f"{beyond:,} more"] if beyond else [])))
+    return _mark(
+        f"edits step {number(original.at.step)}", "fork", f"A copy of {original.at.id} with another {names}"
+    )
 
 
 def _parent_mark(step: Step) -> Mapping[str, str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from django.urls import path, register_converter
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from explorer.tilde import TildeConverter
 from explorer.views.checkpoint import checkpoint
+from explorer.views.compare import compare
+from explorer.views.edit import edit
+from explorer.views.fork import fork
 from explorer.views.help import help_page
 from explorer.views.raw import raw
 from explorer.views.stores import store, stores
@@ -21,6 +24,8 @@ handler403 = "explorer.errors.permission_denied"
 handler404 = "explorer.errors.page_not_found"
 handler500 = "explorer.errors.server_error"
 
+require_form = require_http_methods(["GET", "HEAD", "POST"])
+
 THREAD = "s/<slug:store>/threads/<tilde:thread>/"
 CHECKPOINT = f"{THREAD}checkpoints/<tilde:checkpoint_id>/"
 
@@ -31,6 +36,9 @@ urlpatterns = [
     path("s/<slug:store>/threads/", require_safe(threads), name="threads"),
     path(THREAD, require_safe(timeline), name="timeline"),
     path(CHECKPOINT, require_safe(checkpoint), name="checkpoint"),
+    path(f"{CHECKPOINT}fork/", require_form(fork), name="fork"),
+    path(f"{CHECKPOINT}edit/", require_form(edit), name="edit"),
+    path("s/<slug:store>/compare/", require_safe(compare), name="compare"),
     path(f"{CHECKPOINT}value/", require_safe(value), name="value"),
     path(f"{CHECKPOINT}raw/", require_safe(raw), name="raw"),
 ]

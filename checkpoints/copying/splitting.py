@@ -23,10 +23,9 @@ from checkpoints.copying.tables import BLOBS, CHECKPOINTS, POSTGRES_WRITES, WRIT
 from checkpoints.errors import CopyRefused
 from checkpoints.inert import packing
 from checkpoints.inert.msgpack import decode
-from checkpoints.postgres.codec import is_plain
 from checkpoints.splicing import msgpacked
 from checkpoints.splicing.formats import ROOMY
-from checkpoints.splicing.jsontext import has_objects, is_exact, members, require_jsonb, strict
+from checkpoints.splicing.jsontext import has_objects, is_exact, is_plain, members, require_jsonb, strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

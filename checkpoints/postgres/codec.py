@@ -7,7 +7,6 @@ DeltaChannel was stored whole, `true` stands in the JSON.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langgraph.checkpoint.base import CheckpointTuple, get_serializable_checkpoint_metadata
@@ -18,6 +17,7 @@ from checkpoints.revival import loads_of
 from checkpoints.saver.addresses import address, decode_writes
 from checkpoints.saver.jsontext import decode_json
 from checkpoints.saver.versions import next_version
+from checkpoints.splicing.jsontext import is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from checkpoints.statements import Row
 
 EMPTY = "empty"  # the type of a blob that stands for no value
-LARGEST_EXACT = 1e16  # JSONB writes greater floats as whole numbers
 
 
 class Stored(NamedTuple):
@@ -134,24 +133,3 @@ def split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             if isinstance(value, _DeltaSnapshot):
                 plain[channel] = True
     return plain, others
-
-
-def is_plain(value: Any) -> bool:
-    """Tell whether a value stands in the JSON: one of JSON's own, and exactly as it is.
-
-    JSONB has no NaN and no infinity, no negative zero and no NUL; the official saver fails there or stores
-    something else. Nor has it half of a surrogate pair, which LangGraph's serializer makes a question mark.
-    """
-    if isinstance(value, float):
-        return abs(value) < LARGEST_EXACT and not (value == 0 and math.copysign(1, value) < 0)
-    if isinstance(value, str):
-        return "\0" not in value and (value.isascii() or _is_unicode(value))
-    return value is None or isinstance(value, int)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return False
-    return True

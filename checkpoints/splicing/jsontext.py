@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, NoReturn
 
-from checkpoints.postgres.codec import is_plain
-
+LARGEST_EXACT = 1e16  # JSONB writes greater floats as whole numbers
 _SPACE = re.compile(r"[ \t\n\r]*")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _DECODER = json.JSONDecoder()
@@ -45,6 +45,27 @@ def require_jsonb(text: str) -> Any:
         raise ValueError("it holds a NUL character")
     json.dumps(value, ensure_ascii=False).encode()  # not halves of surrogate pairs
     return value
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether a value stands in the JSON: one of JSON's own, and exactly as it is.
+
+    JSONB has no NaN and no infinity, no negative zero and no NUL; the official saver fails there or stores
+    something else. Nor has it half of a surrogate pair, which LangGraph's serializer makes a question mark.
+    """
+    if isinstance(value, float):
+        return abs(value) < LARGEST_EXACT and not (value == 0 and math.copysign(1, value) < 0)
+    if isinstance(value, str):
+        return "\0" not in value and (value.isascii() or _is_unicode(value))
+    return value is None or isinstance(value, int)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
 
 
 def is_exact(value: Any) -> bool:

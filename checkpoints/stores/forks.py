@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from checkpoints.channels import NULL_TASK
 from checkpoints.errors import CheckpointNotFound
@@ -14,17 +15,21 @@ from checkpoints.inert.packing import encode
 from checkpoints.saver.ids import following
 from checkpoints.saver.needs import COUNTERS
 from checkpoints.saver.versions import next_version
+from checkpoints.stores.records import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from checkpoints.splicing.seals import Seal
     from checkpoints.statements import Operation
-    from checkpoints.stores.records import Size
 
 REASON, AUTHOR = "fork_reason", "fork_author"
 # What was told of the checkpoint that is copied, but is not so of the copy: no run has written it.
 NOT_KEPT = ("writes", "run_id", REASON, AUTHOR)
+
+
+Sizes: TypeAlias = Mapping[str, Size]
+"""Rows and bytes by table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class Forked:
     thread_id: str
     checkpoint_ns: str
     checkpoint_id: str
-    tables: Mapping[str, Size]
+    tables: Sizes
     namespaces: tuple[str, ...]
 
 
@@ -68,7 +73,7 @@ class Draft(Protocol):
 
     step: int
 
-    def put(self, id: str, ts: str) -> Operation[Mapping[str, Size]]:
+    def put(self, id: str, ts: str) -> Operation[Sizes]:
         """Store it. Raises CheckpointChanged when what it copies is no more what it was."""
 
 
@@ -96,10 +101,10 @@ class Forks(Protocol):
     def existing(self, thread_id: str, checkpoint_ns: str, ids: Sequence[str]) -> Operation[set[str]]:
         """Return those of these checkpoints that there are."""
 
-    def sizes(self, thread_id: str, belongings: Belongings) -> Operation[Mapping[str, Size]]:
+    def sizes(self, thread_id: str, belongings: Belongings) -> Operation[Sizes]:
         """Count what a copy of these would write."""
 
-    def copy(self, thread_id: str, belongings: Belongings, target: str) -> Operation[Mapping[str, Size]]:
+    def copy(self, thread_id: str, belongings: Belongings, target: str) -> Operation[Sizes]:
         """Copy these into another thread, byte for byte. Raises ThreadExists and CheckpointChanged."""
 
 
@@ -133,6 +138,14 @@ def belongings(forks: Forks, thread_id: str, checkpoint_ns: str, id: str) -> Ope
     ids = {ns: tuple(sorted(found[ns])) for ns in sorted(found)}
     past = any(call.checkpoint_ns == checkpoint_ns and call.checkpoint_id > id for call in calls)
     return Belongings(ids, tuple(_tasks_around(around)) if past else ())
+
+
+def measured(
+    forks: Forks, thread_id: str, checkpoint_ns: str, id: str
+) -> Operation[tuple[Belongings, Sizes]]:
+    """Return what a checkpoint is made of, and what copying it would write."""
+    found = yield from belongings(forks, thread_id, checkpoint_ns, id)
+    return found, (yield from forks.sizes(thread_id, found))
 
 
 def _around(calls: Iterable[Call], checkpoint_ns: str, id: str) -> dict[str, str]:

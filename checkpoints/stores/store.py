@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
     from checkpoints.inert import InertSerializer
+    from checkpoints.stores.forks import Belongings, Sizes
     from checkpoints.stores.records import (
         CheckpointRow,
         NamespaceRow,
@@ -61,6 +62,15 @@ class Store(Protocol):
 
     async def writes(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[WriteRow, ...]:
         """Read the writes on one checkpoint in the saver's order."""
+
+    async def head(self, thread_id: str, ns: str) -> str | None:
+        """Return the greatest checkpoint id of a namespace."""
+
+    async def belongings(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[Belongings, Sizes]:
+        """Tell what a checkpoint is made of, and what copying it would write. Raises CheckpointNotFound."""
+
+    async def write_refusal(self) -> str | None:
+        """Say why nothing can be written to the store, None where nothing is in the way."""
 
     async def change_probe(self) -> str:
         """Return a text that is another one when rows were written: cheap, for live views."""

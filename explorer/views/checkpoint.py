@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,11 @@ from checkpoints.outline import brief, parts
 from checkpoints.steps import Step, steps
 from checkpoints.stores import read
 from checkpoints.stores.records import TimelinePage
-from explorer import addresses
+from explorer import addresses, writing
 from explorer.bounds import CHANNELS, VERSIONS, WRITES, first
 from explorer.changes import Change, changed, changes, is_own, unchanged
-from explorer.forms import TimelineParameters
+from explorer.forks import note
+from explorer.forms import CheckpointParameters
 from explorer.offload import offload
 from explorer.rendering import screen, wants_fragment
 from explorer.steps import rows, user_metadata
@@ -54,6 +55,7 @@ class Channel:
     name: str
     size: str
     value: ValueView
+    edit_href: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +110,38 @@ class CheckpointScreen:
     versions: tuple[tuple[str, str, bool], ...]
     seen: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     snippet: str
+    note: str
+    done: str
+    is_head: bool
+    writable: bool
+    fork_href: str
+    edit_href: str
+    compare_href: str
     raw_href: str
     download_href: str
     timeline_href: str
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the checkpoint stands, and what can be done with it; `done` is what has just been done."""
+
+    head: bool
+    writable: bool
+    density: str
+    branch: str
+    done: str
+
+
+DONE = {
+    "in-place": "Forked. This is the head now: the next invoke continues from here.",
+    "thread": "Forked into this thread. It is one of its own, which nothing else knows of yet.",
+    "edit": "Forked with your values. This is the head now: the next invoke continues from here.",
+}
+
+
 async def checkpoint(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
-    asked = TimelineParameters.read(request.GET)
+    asked = CheckpointParameters.read(request.GET)
     ns = asked["ns"] or ""
     alone = wants_fragment(request)
     shown, beside = await read(
@@ -136,7 +163,14 @@ async def _load(
     """Read a checkpoint, and unless it is to be shown alone the timeline around it."""
     page = await one(opened, thread, ns, id)
     weight = sum(row.size for row in (*page.checkpoints, *page.parents.values()))
-    shown = await offload(weight, _screen, store, thread, ns, page, opened.serde, asked["density"] or "")
+    place = Place(
+        head=await opened.head(thread, ns) == id,
+        writable=not await writing.refusal(opened),
+        density=asked["density"] or "",
+        branch=asked["branch"] or "",
+        done=DONE.get(asked["done"], ""),
+    )
+    shown = await offload(weight, _screen, store, thread, ns, page, opened.serde, place)
     if alone:
         return shown, None
     return shown, await timeline_screen.load(opened, store, thread, {**asked, "ns": ns}, selected=id)
@@ -155,14 +189,14 @@ async def one(opened: Store, thread: str, ns: str, id: str) -> TimelinePage:
 
 
 def _screen(
-    store: str, thread: str, ns: str, page: TimelinePage, serde: InertSerializer, density: str
+    store: str, thread: str, ns: str, page: TimelinePage, serde: InertSerializer, place: Place
 ) -> CheckpointScreen:
     step = steps(page, serde)[0]
     at, row = step.at, step.at.row
     sizes = _sizes(row)
     moved = changed(step)
     named, beyond = first(at.values.items(), CHANNELS)
-    channels = [_channel(store, at, name, value, sizes) for name, value in named]
+    channels = [_channel(store, at, name, value, sizes, place) for name, value in named]
     return CheckpointScreen(
         id=at.id,
         title=title(step),
@@ -176,7 +210,7 @@ def _screen(
         metadata_problem=at.metadata_problem or "",
         parent=at.parent_id or "",
         parent_step=number(step.parent.step) if step.parent else "",
-        parent_href=_parent_href(store, thread, ns, step, density),
+        parent_href=_parent_href(store, thread, ns, step, place),
         parent_missing=bool(at.parent_id) and step.parent is None,
         next=", ".join(step.next),
         changes=tuple(changes(step, moved)),
@@ -184,7 +218,7 @@ def _screen(
         tasks=_tasks(store, step),
         writes=sum(len(task.writes) for task in step.ran),
         channels=tuple(channel for channel in channels if not is_own(channel.name, step)),
-        control=tuple(channel for channel in channels if is_own(channel.name, step)),
+        control=tuple(replace(channel, edit_href="") for channel in channels if is_own(channel.name, step)),
         more_channels=beyond,
         deltas=tuple(
             (name, addresses.value(store, thread, at.id, ns=ns, part="delta", channel=name))
@@ -195,9 +229,16 @@ def _screen(
         versions=_versions(step),
         seen=tuple((node, tuple(_texts(seen))) for node, seen in first(at.seen.items(), VERSIONS)[0]),
         snippet=snippet(thread, ns, at.id),
+        note=note(at.metadata) if at.source == "fork" else "",
+        done=place.done,
+        is_head=place.head,
+        writable=place.writable,
+        fork_href=addresses.fork(store, thread, at.id, ns=ns),
+        edit_href=addresses.edit(store, thread, at.id, ns=ns),
+        compare_href=addresses.compare(store, (thread, ns, at.id)),
         raw_href=addresses.raw(store, thread, at.id, ns=ns),
         download_href=addresses.raw(store, thread, at.id, ns=ns, download=True),
-        timeline_href=addresses.timeline(store, thread, ns=ns, density=density),
+        timeline_href=addresses.timeline(store, thread, ns=ns, density=place.density, branch=place.branch),
     )
 
 
@@ -208,15 +249,22 @@ def _sizes(row: CheckpointRow) -> Mapping[str, int]:
     return {name: len(raw) for name, raw in spans.items()} if spans else {}
 
 
-def _channel(store: str, at: Snapshot, name: str, value: Any, sizes: Mapping[str, int]) -> Channel:
-    address = value_address(store, at.row.thread_id, at.id, at.row.checkpoint_ns, channel=name)
-    return Channel(name, size(sizes[name]) if name in sizes else "", value_view(value, address))
+def _channel(
+    store: str, at: Snapshot, name: str, value: Any, sizes: Mapping[str, int], place: Place
+) -> Channel:
+    thread, ns = at.row.thread_id, at.row.checkpoint_ns
+    address = value_address(store, thread, at.id, ns, channel=name)
+    held = size(sizes[name]) if name in sizes else ""
+    edit = addresses.edit(store, thread, at.id, ns=ns, channel=name) if place.writable else ""
+    return Channel(name, held, value_view(value, address), edit)
 
 
-def _parent_href(store: str, thread: str, ns: str, step: Step, density: str) -> str:
+def _parent_href(store: str, thread: str, ns: str, step: Step, place: Place) -> str:
     if step.parent is None:
         return ""
-    return addresses.checkpoint(store, thread, step.parent.id, ns=ns, density=density)
+    return addresses.checkpoint(
+        store, thread, step.parent.id, ns=ns, density=place.density, branch=place.branch
+    )
 
 
 def _tasks(store: str, step: Step) -> tuple[TaskWrites, ...]:

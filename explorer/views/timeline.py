@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from checkpoints.steps import steps
 from explorer import addresses
 from explorer.bounds import NAMESPACES
+from explorer.branches import BranchLine, branch_lines
 from explorer.forms import DEFAULT_DENSITY, DENSITIES, TimelineParameters
 from explorer.namespaces import NamespaceLine, namespace_lines
 from explorer.offload import offload
 from explorer.recall import recall
 from explorer.rendering import screen
-from explorer.steps import StepLine, rows, step_lines
+from explorer.steps import StepLine, columns_of, rows, step_lines
 from explorer.stores import located
 from explorer.tasks import Pending, pending_card
 from explorer.wording import at_least
@@ -41,6 +42,11 @@ class TimelineScreen:
     more_namespaces: int
     checkpoints: str
     steps: tuple[StepLine, ...]
+    columns: int
+    branches: tuple[BranchLine, ...]
+    more_branches: int
+    branch: str
+    whole_href: str
     pending: Pending | None
     older: str
     newest: str
@@ -67,13 +73,19 @@ async def load(
     """Read the page of the timeline that the parameters ask for, or the one around `selected`."""
     namespaces = await opened.namespaces(thread)
     ns = _namespace(asked["ns"], namespaces)
+    branch = asked.get("branch") or ""
     page = await opened.timeline(
-        thread, ns, before=asked.get("before") or None, around=selected or None, limit=STEPS_SHOWN + 1
+        thread,
+        ns,
+        before=asked.get("before") or None,
+        around=selected or None,
+        branch=branch or None,
+        limit=STEPS_SHOWN + 1,
     )
     density = asked.get("density") or DEFAULT_DENSITY
     weight = sum(row.weight for row in page.checkpoints)
     return await offload(
-        weight, _screen, store, thread, ns, density, namespaces, page, opened.serde, selected
+        weight, _screen, store, thread, ns, density, namespaces, page, opened.serde, selected, branch
     )
 
 
@@ -93,30 +105,39 @@ def _screen(
     page: TimelinePage,
     serde: InertSerializer,
     selected: str,
+    branch: str,
 ) -> TimelineScreen:
     related = steps(page, serde)
-    lines = step_lines(store, density, page, related, selected, STEPS_SHOWN)
+    lines = step_lines(store, density, page, related, selected, STEPS_SHOWN, branch=branch)
     more = len(page.checkpoints) > STEPS_SHOWN or page.older is not None
     return TimelineScreen(
         thread=thread,
         ns=ns,
         density=density,
-        densities=tuple((name, addresses.timeline(store, thread, ns=ns, density=name)) for name in DENSITIES),
+        densities=tuple(
+            (name, addresses.timeline(store, thread, ns=ns, density=name, branch=branch))
+            for name in DENSITIES
+        ),
         namespaces=namespace_lines(store, thread, ns, density, namespaces),
         more_namespaces=max(len(namespaces) - NAMESPACES, 0),
         checkpoints=next(
             (_checkpoints(row) for row in namespaces if row.checkpoint_ns == ns), "0 checkpoints"
         ),
         steps=lines,
+        columns=columns_of(page, STEPS_SHOWN, branch),
+        branches=branch_lines(store, thread, ns, density, page, serde, branch),
+        more_branches=max(len(page.tree.tips) - len(page.tips), 0) if page.tips else 0,
+        branch=branch,
+        whole_href=_page_link(store, thread, ns, density, None, ""),
         pending=pending_card(related[0]) if related and page.newer is None else None,
-        older=_page_link(store, thread, ns, density, lines[-1].id) if more and lines else "",
-        newest="" if page.newer is None else _page_link(store, thread, ns, density, None),
+        older=_page_link(store, thread, ns, density, lines[-1].id, branch) if more and lines else "",
+        newest="" if page.newer is None else _page_link(store, thread, ns, density, None, branch),
         bound=page.bound,
     )
 
 
-def _page_link(store: str, thread: str, ns: str, density: str, before: str | None) -> str:
-    return addresses.timeline(store, thread, ns=ns, before=before, density=density)
+def _page_link(store: str, thread: str, ns: str, density: str, before: str | None, branch: str) -> str:
+    return addresses.timeline(store, thread, ns=ns, before=before, density=density, branch=branch)
 
 
 def _checkpoints(row: NamespaceRow) -> str:

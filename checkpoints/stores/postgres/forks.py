@@ -11,9 +11,10 @@ from psycopg.types.json import Jsonb
 
 from checkpoints.errors import CheckpointChanged, CheckpointNotFound, ThreadExists, ValueRefused
 from checkpoints.inert import InertSerializer
-from checkpoints.postgres.codec import EMPTY, is_plain
+from checkpoints.postgres.codec import EMPTY
 from checkpoints.postgres.operations import ANY_OF_THREAD, RESERVE
 from checkpoints.splicing.formats import FORMATS
+from checkpoints.splicing.jsontext import is_plain
 from checkpoints.statements import Operation, Statement
 from checkpoints.stores.forks import (
     Call,

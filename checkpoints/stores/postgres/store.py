@@ -11,11 +11,14 @@ from checkpoints.inert import InertSerializer
 from checkpoints.postgres.aio import AsyncPostgresSaver
 from checkpoints.postgres.driver import arun, run
 from checkpoints.statements import Operation, Row, Statement
+from checkpoints.stores.forks import Belongings, Sizes, measured
 from checkpoints.stores.postgres import pool, threads, timeline
 from checkpoints.stores.postgres.failures import READ_SECONDS
+from checkpoints.stores.postgres.forks import PostgresForks
 from checkpoints.stores.postgres.listing import count_threads
 from checkpoints.stores.postgres.places import is_storable
 from checkpoints.stores.postgres.schema import Schema
+from checkpoints.stores.postgres.writing import refusal
 from checkpoints.stores.records import (
     CheckpointRow,
     NamespaceRow,
@@ -124,6 +127,19 @@ class PostgresStore:
         if not is_storable(thread_id, ns, checkpoint_id):
             return ()
         return await self.run(timeline.writes_of(self._schema, thread_id, ns, checkpoint_id))
+
+    async def head(self, thread_id: str, ns: str) -> str | None:
+        if not is_storable(thread_id, ns):
+            return None
+        return await self.run(PostgresForks(self._schema).head(thread_id, ns))
+
+    async def belongings(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[Belongings, Sizes]:
+        if not is_storable(thread_id, ns, checkpoint_id):
+            raise CheckpointNotFound("There is no such checkpoint in this thread and namespace.")
+        return await self.run(measured(PostgresForks(self._schema), thread_id, ns, checkpoint_id))
+
+    async def write_refusal(self) -> str | None:
+        return await self.run(refusal(self._schema, self.location.name))
 
     async def change_probe(self) -> str:
         [(probe,)] = await self.run(asked(Statement(_PROBE)))

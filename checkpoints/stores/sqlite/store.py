@@ -13,6 +13,7 @@ from checkpoints.errors import StoreBusy, StoreError
 from checkpoints.inert import InertSerializer
 from checkpoints.sqlite.aio import AsyncSqliteSaver
 from checkpoints.sqlite.driver import arun
+from checkpoints.stores.forks import Belongings, Sizes, measured
 from checkpoints.stores.location import shown
 from checkpoints.stores.records import (
     CheckpointRow,
@@ -23,8 +24,9 @@ from checkpoints.stores.records import (
     TimelinePage,
     WriteRow,
 )
-from checkpoints.stores.sqlite import threads, timeline
+from checkpoints.stores.sqlite import threads, timeline, writing
 from checkpoints.stores.sqlite.connection import Connected, connect, named
+from checkpoints.stores.sqlite.forks import SqliteForks
 from checkpoints.stores.sqlite.listing import count_threads, last_rows
 from checkpoints.stores.sqlite.opening import Fingerprint
 
@@ -98,6 +100,15 @@ class SqliteStore:
 
     async def writes(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[WriteRow, ...]:
         return await self._run(timeline.writes_of(self._schema, thread_id, ns, checkpoint_id))
+
+    async def head(self, thread_id: str, ns: str) -> str | None:
+        return await self._run(SqliteForks(self._schema).head(thread_id, ns))
+
+    async def belongings(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[Belongings, Sizes]:
+        return await self._run(measured(SqliteForks(self._schema), thread_id, ns, checkpoint_id))
+
+    async def write_refusal(self) -> str | None:
+        return writing.refusal(self.location)
 
     async def change_probe(self) -> str:
         return str(await self._run(last_rows(self._schema)))

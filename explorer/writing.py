@@ -1,0 +1,49 @@
+"""Whether a store may be written from here, and what a form has seen of it."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.http import HttpResponseRedirect
+
+from checkpoints.errors import CheckpointChanged, NotWritable
+
+if TYPE_CHECKING:
+    from checkpoints.stores import Store
+    from checkpoints.stores.records import CheckpointRow
+
+READ_ONLY = "This explorer is read-only: it was started with --read-only."
+
+
+async def refusal(opened: Store) -> str:
+    """Say why nothing can be written, empty where nothing is in the way."""
+    return READ_ONLY if settings.EXPLORER_READ_ONLY else await opened.write_refusal() or ""
+
+
+def require(reason: str, basis: str, seen: str) -> None:
+    """Raise NotWritable for a reason, and CheckpointChanged where a form has seen something else."""
+    if reason:
+        raise NotWritable(reason)
+    if basis != seen:
+        raise CheckpointChanged("The checkpoint has changed since this form was made.")
+
+
+def basis_of(row: CheckpointRow) -> str:
+    """Return what a checkpoint is known by in a form, so that none is forked that was not seen."""
+    metadata = row.metadata.encode() if isinstance(row.metadata, str) else row.metadata or b""
+    channels = repr([(channel.name, channel.size) for channel in row.channels or ()]).encode()
+    return sha256(b"\0".join((row.blob or b"", metadata, channels))).hexdigest()[:24]
+
+
+def bytes_in_place(row: CheckpointRow) -> int:
+    """Return how many bytes a fork in place writes: PostgreSQL's shares the values of what it copies."""
+    return (row.size if row.channels is None else len(row.blob or b"")) + len(row.metadata or b"")
+
+
+def done(href: str) -> HttpResponseRedirect:
+    """Lead from a form to what has become of it."""
+    response = HttpResponseRedirect(href)
+    response.status_code = 303
+    return response
