@@ -44,7 +44,7 @@ class Written:
 
 def written(tables: Mapping[str, Size], namespaces: tuple[str, ...]) -> Written:
     rows = [count(held.rows, TABLES.get(table, table)) for table, held in tables.items() if held.rows]
-    named, beyond = first([ns or "root" for ns in namespaces], NAMESPACES_NAMED)
+    named, beyond = first([ns or "the root namespace" for ns in namespaces], NAMESPACES_NAMED)
     return Written(
         rows=", ".join(rows),
         size=size(sum(held.bytes for held in tables.values())),

@@ -7,7 +7,18 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-from graphs import Written, asking, config, joining, official_saver, written_to
+from forkable import Forkable
+from graphs import (
+    Written,
+    ask_order,
+    asking,
+    chat,
+    config,
+    joining,
+    nested,
+    official_saver,
+    written_to,
+)
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 from psycopg import sql
 
@@ -102,3 +113,16 @@ def own(tmp_path: Path) -> Path:
     with OfficialSaver.from_conn_string(str(path)) as saver:
         asking(saver).invoke({"log": []}, config("asking", user_id="ben"))
     return path
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def forkable(request: pytest.FixtureRequest, at: Callable[..., AsyncClient]) -> Iterator[Forkable]:
+    """A store of each kind that a test may write to, with a few threads."""
+    for place in places("forkable", request):
+        with official_saver(place) as saver:
+            graphs = {"chat": chat(saver), "asking": asking(saver), "joining": joining(saver)}
+            ask_order(saver, "chat", user_id="ana")
+            graphs["asking"].invoke({"log": [], "n": 1}, config("asking", user_id="ben"))
+            graphs["joining"].invoke({"log": []}, config("joining"))
+            nested(saver).invoke({"log": []}, config("nested"))
+            yield Forkable(place, at(place), saver, graphs)
