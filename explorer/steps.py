@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from checkpoints.branches import Link, Tree
@@ -89,10 +90,12 @@ def originals(related: Sequence[Step]) -> Mapping[str, Step]:
     found: dict[str, Step] = {}
     for step in related:
         siblings = [
-            other for other in related if other.at.parent_id == step.at.parent_id and other.at.id < step.at.id
+            other
+            for other in reversed(related)
+            if other.at.parent_id == step.at.parent_id and other.at.id < step.at.id
         ]
         if step.at.source == "fork" and siblings:
-            found[step.at.id] = max(siblings, key=lambda other: (_alike(step, other), other.at.id))
+            found[step.at.id] = max(siblings, key=partial(_alike, step))  # the oldest of several
     return found
 
 

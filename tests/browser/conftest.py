@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from browser.chromium import launch
-from browser.stores import write_crowd, write_shapes
+from browser.stores import write_crowd, write_forkable, write_shapes
 from browser.visitor import Visitor
 
 if TYPE_CHECKING:
@@ -34,11 +34,12 @@ def explorer(
     in_postgres: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Served:
-    """An explorer with the stores `demo`, `shapes` and `crowd` open, and one in PostgreSQL."""
+    """An explorer with the stores `demo`, `shapes`, `crowd` and `forkable` open, and one in PostgreSQL."""
     folder = tmp_path_factory.mktemp("browser")
     write_shapes(shapes := folder / "shapes.sqlite")
     write_crowd(crowd := folder / "crowd.sqlite")
-    return serve(demo_store, shapes, crowd, in_postgres)
+    write_forkable(forkable := folder / "forkable.sqlite")
+    return serve(demo_store, shapes, crowd, in_postgres, forkable)
 
 
 @pytest.fixture(scope="package")

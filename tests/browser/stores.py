@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from graphs import config, official_saver, run_all
+from graphs import ask_order, asking, config, joining, official_saver, run_all
 from langgraph.graph import START, StateGraph
 
 if TYPE_CHECKING:
@@ -21,6 +21,19 @@ def write_shapes(place: Path | str) -> None:
         run_all(saver)
         _one_step(saver, {IMAGE: REQUEST, "text": IMAGE}, f"{IMAGE}{REQUEST}", **{IMAGE: REQUEST})
         _one_step(saver, {"text": "y" * 5_000}, LONG_ID, user_id="z" * 300)
+
+
+def write_forkable(path: Path) -> None:
+    """Write threads that tests may write to: of each kind one for a browser with JavaScript, one without."""
+    with official_saver(path) as saver:
+        for javascript in (True, False):
+            ask_order(saver, f"chat-{javascript}", user_id="ana")
+            for kind in ("promoted", "copied", "edited", "compared"):
+                asking(saver).invoke({"log": []}, config(f"{kind}-{javascript}", user_id="ben"))
+        graph = joining(saver)
+        graph.invoke({"log": []}, config("branches", user_id="ben"))
+        for state in list(graph.get_state_history(config("branches")))[:3]:
+            graph.invoke(None, graph.update_state(state.config, {"log": ["x"]}, as_node="a"))
 
 
 def write_crowd(path: Path) -> None:

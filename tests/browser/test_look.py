@@ -30,6 +30,7 @@ SCREENS = {
     "failed": addresses.timeline("demo", "payment-1049"),
     "compact": addresses.timeline("demo", "long-conversation", density="compact"),
     "everything": addresses.timeline("shapes", "nested", density="everything"),
+    "branches": addresses.timeline("forkable", "branches"),
 }
 ODD_IDS = {
     "threads with odd ids": addresses.threads("shapes"),

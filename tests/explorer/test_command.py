@@ -209,3 +209,14 @@ def test_manage_py_fails_on_a_bad_store_as_the_command_does(tmp_path: Path) -> N
 def test_the_command_and_manage_py_are_the_same(serve: Callable[..., Served], demo_store: Path) -> None:
     entry = "import sys; from explorer.command import main; sys.exit(main())"
     assert serve(demo_store, command=(sys.executable, "-c", entry)).get("/").status == 403
+
+
+@pytest.mark.parametrize("flag", ["--read-only", None])
+def test_read_only_is_what_the_flag_says(
+    flag: str | None, serve: Callable[..., Served], demo_store: Path
+) -> None:
+    served = serve(demo_store, *filter(None, [flag]))
+    admitted = served.admitted()
+    timeline = served.get("/s/demo/threads/refund-1043/", **admitted).body.decode()
+    page = served.get(timeline.partition('data-open="')[2].partition('"')[0], **admitted).body.decode()
+    assert ("Edit and fork…" in page, "Compare…" in page) == (flag is None, True)
