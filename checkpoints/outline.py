@@ -19,12 +19,16 @@ from checkpoints.inert import (
     DeltaSnapshot,
     Encrypted,
     Extension,
+    Kind,
     NumpyArray,
     Pickled,
     Rotten,
     Unreadable,
     opened,
 )
+from checkpoints.inert.budget import DEFAULT
+from checkpoints.inert.msgpack import decode
+from checkpoints.inert.packing import encode
 
 Tone = Literal["text", "number", "word", "null", "bytes", "typed", "bad", "group"]
 Path = tuple[int, ...]
@@ -81,6 +85,35 @@ def at_path(value: Any, path: Sequence[int]) -> Any:
         if value is _MISSING:
             raise LookupError("there is no part at this address")
     return value
+
+
+def with_part(value: Any, path: Sequence[int], part: Any) -> Any:
+    """Return a value with another part at an address; objects on the way stay what they are.
+
+    Raises LookupError when there is none at this address, or none that can be replaced.
+    """
+    if not path:
+        return part
+    if isinstance(value, Deferred):
+        return with_part(value.open(), path, part)
+    members = _members(_seen(value))
+    if members is None or (members is not value and not isinstance(value, Extension)):
+        raise LookupError("this value has no parts that can be replaced")
+    keys: list[Any] = list(members if isinstance(members, Mapping) else range(len(members)))
+    if not 0 <= path[0] < len(keys):
+        raise LookupError("there is no part at this address")
+    key: Any = keys[path[0]]
+    changed: Any = dict(members) if isinstance(members, Mapping) else list(members)
+    changed[key] = with_part(members[key], path[1:], part)
+    return _closed(value, changed) if isinstance(value, Extension) else changed
+
+
+def _closed(value: Extension, members: Any) -> Extension:
+    """Return an object with other members. What else was stored of it stays as it was."""
+    if value.code == Kind.DELTA:
+        return Extension(value.code, encode(members[0]))
+    fields = decode(value.raw, DEFAULT)
+    return Extension(value.code, encode([*fields[:2], members, *fields[3:]]))
 
 
 def brief(value: Any, limit: int = 120, depth: int = BRIEF_DEPTH) -> str:

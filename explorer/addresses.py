@@ -30,8 +30,11 @@ def fork(store: str, thread: str, id: str, *, ns: str = "") -> str:
     return _checkpoint(store, thread, id) + "fork/" + _query(ns=ns)
 
 
-def edit(store: str, thread: str, id: str, *, ns: str = "", channel: str = "") -> str:
-    return _checkpoint(store, thread, id) + "edit/" + _query(ns=ns, channel=channel)
+def edit(
+    store: str, thread: str, id: str, *, ns: str = "", channel: str = "", path: tuple[int, ...] = ()
+) -> str:
+    address = ".".join(map(str, path))
+    return _checkpoint(store, thread, id) + "edit/" + _query(ns=ns, channel=channel, path=address)
 
 
 def compare(store: str, left: tuple[str, str, str], right: tuple[str, str, str] | None = None) -> str:

@@ -10,9 +10,12 @@ from django.core.validators import ProhibitNullCharactersValidator as NoNull
 if TYPE_CHECKING:
     from django.http import QueryDict
 
+    from checkpoints.outline import Path
+
 DENSITIES = ("compact", "steps", "everything")
 DEFAULT_DENSITY = "steps"
 FORKS = ("in-place", "thread", "edit")
+PATH = r"^\d{1,9}(\.\d{1,9})*$"
 PARTS = ("values", "writes", "metadata", "delta")
 
 
@@ -62,6 +65,7 @@ class CompareParameters(Parameters):
 
 class EditParameters(Parameters):
     ns = Text()
+    path = forms.RegexField(PATH, required=False)
 
 
 class EditForm(forms.Form):
@@ -95,10 +99,15 @@ class ValueParameters(Parameters):
     channel = Text()
     task = Text()
     idx = forms.IntegerField(required=False)
-    path = forms.RegexField(r"^\d{1,9}(\.\d{1,9})*$", required=False)
+    path = forms.RegexField(PATH, required=False)
     start = forms.IntegerField(required=False, min_value=0, max_value=10**9)
 
 
 class RawParameters(Parameters):
     ns = Text()
     download = forms.BooleanField(required=False)
+
+
+def as_path(text: str | None) -> Path:
+    """Return the address of a part, as a parameter writes it."""
+    return tuple(int(ordinal) for ordinal in (text or "").split(".") if ordinal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -50,6 +50,7 @@ class MessageCard:
     rest: str = ""
     rest_href: str = ""
     others: tuple[LineView, ...] = ()
+    edit_href: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +75,26 @@ class ValueView:
     more_first: bool = False
 
 
-def value_view(value: Any, address: Address, *, path: Path = (), start: int | None = None) -> ValueView:
-    """Show a value from its part `start` on; without `start` a conversation shows its end."""
+def value_view(
+    value: Any,
+    address: Address,
+    *,
+    path: Path = (),
+    start: int | None = None,
+    edit: Address | None = None,
+) -> ValueView:
+    """Show a value from its part `start` on; without `start` a conversation shows its end.
+
+    `edit` addresses the editor of a part, where there is one.
+    """
     if isinstance(value, Deferred) and start is not None:
         value = value.open()
     if isinstance(value, Extension) and isinstance(seen := opened(value), DeltaSnapshot):
-        return value_view(seen.value, address, path=(*path, 0), start=start)
+        return value_view(seen.value, address, path=(*path, 0), start=start, edit=edit)
     if isinstance(value, str) and start is not None:
         return _text_view(value, address, path, start)
     if isinstance(value, (list, tuple)) and messages(value[:1]):
-        return _conversation(value, address, path, start)
+        return _conversation(value, address, path, start, edit)
     return ValueView(
         type=stored_type(value),
         extent=_extent(value),
@@ -113,25 +124,29 @@ def _text_view(text: str, address: Address, path: Path, start: int) -> ValueView
     )
 
 
-def _conversation(value: Any, address: Address, path: Path, start: int | None) -> ValueView:
+def _conversation(
+    value: Any, address: Address, path: Path, start: int | None, edit: Address | None
+) -> ValueView:
     begin = max(len(value) - MESSAGES_SHOWN, 0) if start is None else start
     end = len(value) if start is None else min(start + MESSAGES_SHOWN * 5, len(value))
     earlier, later = start is None and begin > 0, end < len(value)
     return ValueView(
         type="messages",
         extent=f"{len(value):,}",
-        cards=tuple(_item_card(value[place], address, (*path, place)) for place in range(begin, end)),
+        cards=tuple(_item_card(value[place], address, (*path, place), edit) for place in range(begin, end)),
         more=f"{begin:,} earlier" if earlier else f"{len(value) - end:,} more" if later else "",
         more_href=address(path=path, start=0) if earlier else address(path=path, start=end) if later else "",
         more_first=earlier,
     )
 
 
-def _item_card(value: Any, address: Address, path: Path) -> MessageCard:
+def _item_card(value: Any, address: Address, path: Path, edit: Address | None) -> MessageCard:
     found = message(value)
     if found is None:
-        return message_card(Message("chat", stored_type(value), brief(value, 2_000)))
-    return message_card(found, fields=partial(_field_address, address, path, value))
+        card = message_card(Message("chat", stored_type(value), brief(value, 2_000)))
+    else:
+        card = message_card(found, fields=partial(_field_address, address, path, value))
+    return replace(card, edit_href=edit(path=path)) if edit else card
 
 
 def _field_address(address: Address, base: Path, value: Any, *names: str | int, **rest: Any) -> str:

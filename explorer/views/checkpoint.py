@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.errors import CheckpointNotFound
@@ -255,8 +256,10 @@ def _channel(
     thread, ns = at.row.thread_id, at.row.checkpoint_ns
     address = value_address(store, thread, at.id, ns, channel=name)
     held = size(sizes[name]) if name in sizes else ""
-    edit = addresses.edit(store, thread, at.id, ns=ns, channel=name) if place.writable else ""
-    return Channel(name, held, value_view(value, address), edit)
+    if not place.writable:
+        return Channel(name, held, value_view(value, address))
+    edit = partial(addresses.edit, store, thread, at.id, ns=ns, channel=name)
+    return Channel(name, held, value_view(value, address, edit=edit), edit())
 
 
 def _parent_href(store: str, thread: str, ns: str, step: Step, place: Place) -> str:

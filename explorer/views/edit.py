@@ -11,6 +11,7 @@ from checkpoints.difference import differ
 from checkpoints.errors import NotFound
 from checkpoints.forking import afork
 from checkpoints.inert import DeltaSnapshot, Extension
+from checkpoints.outline import at_path, with_part
 from checkpoints.steps import steps
 from checkpoints.stores import read
 from checkpoints.stores.records import Size
@@ -19,7 +20,7 @@ from explorer import addresses, writing
 from explorer.bounds import CHANNELS, first
 from explorer.changes import Change, between, is_own
 from explorer.forks import Prospect, Written, prospect, written
-from explorer.forms import EditForm, EditParameters
+from explorer.forms import EditForm, EditParameters, as_path
 from explorer.offload import offload
 from explorer.rendering import screen
 from explorer.stores import located
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
+    from checkpoints.outline import Path
     from checkpoints.steps import Step
     from checkpoints.stores import Location, Store
 
@@ -86,6 +88,8 @@ class EditScreen:
     basis: str
     choices: tuple[Choice, ...]
     fields: tuple[Field, ...]
+    part: str
+    whole_href: str
     here: Written
     here_next: Prospect
 
@@ -97,15 +101,28 @@ class Loaded:
     step: Step
     values: Mapping[str, Any]
     deltas: Mapping[str, list[Any]]
+    path: Path
     refusal: str
     head: str
 
+    def stored(self, name: str) -> Any:
+        """Return the whole value of a channel."""
+        return self.values[name] if name in self.values else self.deltas.get(name, [])
+
+    def part(self, name: str) -> Any:
+        """Return what is edited of a channel: all of it, or one part."""
+        try:
+            return at_path(self.stored(name), self.path)
+        except LookupError:
+            raise NotFound("There is no such part in this value.", advice="Edit the whole value.") from None
+
 
 async def edit(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
-    ns = EditParameters.read(request.GET)["ns"] or ""
+    asked = EditParameters.read(request.GET)
+    ns, path = asked["ns"] or "", as_path(asked["path"])
     location, form = located(store), EditForm(request.POST or None)
     names = request.POST.getlist("channel") or request.GET.getlist("channel")
-    loaded = await read(location, lambda opened: _load(opened, thread, ns, checkpoint_id, names))
+    loaded = await read(location, lambda opened: _load(opened, thread, ns, checkpoint_id, names, path))
     texts = request.POST.getlist("text")
     shown = await offload(loaded.step.at.row.size, _screen, store, thread, ns, loaded, names, texts)
     edited = _edited(loaded, shown.fields) if form.is_bound and form.is_valid() else None
@@ -132,13 +149,14 @@ async def _forked(
     return addresses.checkpoint(store, thread, made.checkpoint_id, ns=ns, done="edit")
 
 
-async def _load(opened: Store, thread: str, ns: str, id: str, names: Sequence[str]) -> Loaded:
+async def _load(opened: Store, thread: str, ns: str, id: str, names: Sequence[str], path: Path) -> Loaded:
     [step] = steps(await one(opened, thread, ns, id), opened.serde)
     head = await opened.head(thread, ns) or id
     config: Any = {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": id}}
     deltas = {name: await delta_items(opened.saver, config, name) for name in step.deltas if name in names}
     held = {name: value for name, value in step.at.values.items() if not is_own(name, step)}
-    return Loaded(step, held, deltas, await writing.refusal(opened), head)
+    part = path if len(names) == 1 else ()
+    return Loaded(step, held, deltas, part, await writing.refusal(opened), head)
 
 
 def _screen(
@@ -164,6 +182,8 @@ def _screen(
         basis=writing.basis_of(at.row),
         choices=tuple(_choice(store, thread, ns, loaded, name, names) for name in first(known, CHANNELS)[0]),
         fields=tuple(_field(loaded, name, typed.get(name)) for name in dict.fromkeys(names)),
+        part=".".join(map(str, loaded.path)),
+        whole_href=addresses.edit(store, thread, at.id, ns=ns, channel=names[0] if names else ""),
         here=written({"checkpoints": Size(1, writing.bytes_in_place(at.row))}, (ns,)),
         here_next=prospect(outlook.in_place(loaded.step)),
     )
@@ -181,7 +201,7 @@ def _choice(store: str, thread: str, ns: str, loaded: Loaded, name: str, chosen:
 
 def _field(loaded: Loaded, name: str, typed: str | None) -> Field:
     """Return a channel's field with what was typed, else with what is stored."""
-    value, delta = _stored(loaded, name), name in loaded.deltas
+    value, delta = loaded.part(name), name in loaded.deltas
     try:
         stored = editable(value)
     except NotTypedJson as error:
@@ -197,10 +217,6 @@ def _field(loaded: Loaded, name: str, typed: str | None) -> Field:
             field, problem='It is a DeltaChannel: keep its {"$type": "DeltaSnapshot", "value": …}.'
         )
     return field
-
-
-def _stored(loaded: Loaded, name: str) -> Any:
-    return loaded.values[name] if name in loaded.values else loaded.deltas.get(name, [])
 
 
 def _is_snapshot(value: Any) -> bool:
@@ -219,8 +235,9 @@ def _edited(loaded: Loaded, fields: Sequence[Field]) -> Edited | None:
     """Return what was typed, None while something is wrong with it."""
     if not fields or any(field.problem for field in fields):
         return None
-    before = {field.name: _stored(loaded, field.name) for field in fields}
-    after = {field.name: parse(field.text) for field in fields}
+    before = {field.name: loaded.stored(field.name) for field in fields}
+    typed = {field.name: parse(field.text) for field in fields}
+    after = {name: with_part(before[name], loaded.path, part) for name, part in typed.items()}
     changed = [name for name in after if differ(before[name], after[name])]
     return Edited(
         values={name: after[name] for name in changed},

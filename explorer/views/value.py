@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from checkpoints.deltas import delta_items
 from checkpoints.errors import NotFound
 from checkpoints.inert import Deferred
-from checkpoints.outline import Path, at_path
+from checkpoints.outline import at_path
 from checkpoints.snapshot import PendingWrite, Snapshot
 from checkpoints.stores import read
 from explorer import addresses
-from explorer.forms import ValueParameters
+from explorer.forms import ValueParameters, as_path
 from explorer.offload import offload
 from explorer.rendering import screen
 from explorer.stores import located
@@ -67,7 +67,7 @@ async def _find(opened: Store, thread: str, id: str, asked: dict[str, Any]) -> t
 
 def _part(whole: Any, asked: dict[str, Any]) -> Any:
     try:
-        return at_path(whole.open() if isinstance(whole, Deferred) else whole, _path(asked))
+        return at_path(whole.open() if isinstance(whole, Deferred) else whole, as_path(asked["path"]))
     except LookupError:
         raise _missing() from None
 
@@ -85,10 +85,6 @@ def _channel(values: Any, name: str) -> Any:
     return values[name]
 
 
-def _path(asked: dict[str, Any]) -> Path:
-    return tuple(int(ordinal) for ordinal in (asked["path"] or "").split(".") if ordinal)
-
-
 def _missing() -> NotFound:
     return NotFound(
         "There is no such value in this checkpoint.",
@@ -97,7 +93,7 @@ def _missing() -> NotFound:
 
 
 def _screen(store: str, thread: str, id: str, asked: dict[str, Any], found: Any) -> ValueScreen:
-    ns, path = asked["ns"] or "", _path(asked)
+    ns, path = asked["ns"] or "", as_path(asked["path"])
     fixed = {
         name: asked[name] for name in ("part", "channel", "task", "idx") if asked[name] not in (None, "")
     }

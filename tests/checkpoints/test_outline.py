@@ -16,7 +16,8 @@ from langgraph.types import Send
 from pydantic import BaseModel, SecretStr
 
 from checkpoints.inert import InertSerializer
-from checkpoints.outline import CHILDREN_SHOWN, TEXT_SHOWN, at_path, brief, outline
+from checkpoints.inert.packing import encode
+from checkpoints.outline import CHILDREN_SHOWN, TEXT_SHOWN, at_path, brief, outline, with_part
 
 
 class Order(BaseModel):
@@ -110,3 +111,34 @@ def test_parts_are_addressed_through_objects_and_odd_keys() -> None:
 def test_an_address_without_a_part_is_refused(path: tuple[int, ...]) -> None:
     with pytest.raises(LookupError):
         at_path(stored([[1]]), path)
+
+
+@pytest.mark.parametrize("value", [{"a": [1, {"b": 2}]}, [Order(id="7", paid="2.50"), "x"], {1: Point(1, 2)}])
+def test_each_part_can_be_replaced_by_itself_without_a_change(value: Any) -> None:
+    whole = stored(value)
+    for line in outline(whole):
+        if line.path and line.mark != "close":
+            again = with_part(whole, line.path, at_path(whole, line.path))
+            assert encode(again) == encode(whole)
+
+
+def test_a_part_is_replaced_and_the_objects_around_it_stay() -> None:
+    whole = stored({"orders": [Order(id="7", paid="2.50"), Point(1, 2)]})
+    changed = with_part(whole, (0, 0, 0), "8")
+    assert JsonPlusSerializer().loads_typed(("msgpack", encode(changed))) == {
+        "orders": [Order(id="8", paid="2.50"), Point(1, 2)]
+    }
+    assert at_path(whole, (0, 0, 0)) == "7"
+    assert with_part(whole, (), 1) == 1
+
+
+@pytest.mark.parametrize("path", [(1,), (0, 2), (0, 0, 9), (0, 0, 0, 0), (-1,)])
+def test_a_part_that_is_not_there_is_not_replaced(path: tuple[int, ...]) -> None:
+    with pytest.raises(LookupError):
+        with_part(stored({"orders": [Order(id="7", paid="2.50"), "x"]}), path, None)
+
+
+def test_an_object_of_a_json_row_is_replaced_as_a_whole_only() -> None:
+    value = {"m": {"lc": 1, "type": "constructor", "id": ["a", "B"], "kwargs": {"x": 1}}}
+    with pytest.raises(LookupError):
+        with_part(value, (0, 0), 2)

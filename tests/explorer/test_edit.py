@@ -188,3 +188,29 @@ async def test_a_checkpoint_that_changed_since_is_not_edited(forkable: Forkable)
     before = forkable.rows()
     answer = await forkable.post(url, editor(page), action="fork", text=['["a"]'])
     assert (answer.status_code, forkable.rows()) == (409, before)
+
+
+async def test_one_message_is_edited_alone(forkable: Forkable) -> None:
+    before = forkable.head("chat").checkpoint["channel_values"]["messages"]
+    page = await load(forkable.browser, forkable.url("chat", forkable.ids("chat")[0]))
+    [card] = [card for card in page.find("#state .msg") if "lookup_order" in card.words]
+    url = card.one("a.edit-link")["href"]
+    page = await load(forkable.browser, url)
+    assert json.loads(typed(page)[0])["value"]["tool_calls"][0]["args"]["id"] == "98-1143"
+    wrong = await send(forkable, url, page, "review", typed(page)[0].replace('"args": {', '"arguments": {'))
+    assert wrong.one(".wrong").words.startswith("value.tool_calls[0]: A call of a tool has")
+    review = await send(forkable, url, page, "review", typed(page)[0].replace("98-1143", "77-0001"))
+    assert [tag.words for tag in review.find(".msg .tag.wait")] == ["changed"]
+    assert (await forkable.post(url, editor(review), action="fork")).status_code == 303
+    after = forkable.head("chat").checkpoint["channel_values"]["messages"]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, False, True, True]
+    assert after[1].tool_calls[0]["args"]["id"] == "77-0001"
+
+
+async def test_a_part_that_is_not_there_is_not_found(forkable: Forkable) -> None:
+    [head, *_] = forkable.ids("chat")
+    for path in ("9", "0.99", "0.0.0.0"):
+        answer = await forkable.browser.get(
+            forkable.url("chat", head, "edit/", channel="messages", path=path)
+        )
+        assert answer.status_code == 404
