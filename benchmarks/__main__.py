@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from benchmarks import generator, layer, pages, postgres, savers
+from benchmarks import forking, generator, layer, pages, postgres, savers
 
 SIZES = (1_000, 100_000, 1_000_000)
-SECTIONS = ("savers", "stores", "pages", "postgres")
+SECTIONS = ("savers", "stores", "pages", "postgres", "forks")
 
 
 async def main() -> None:
@@ -34,6 +34,8 @@ async def main() -> None:
         await pages.report(stores, arguments.rounds)
     if "postgres" in arguments.only:
         await postgres.report(arguments.rounds, arguments.operation)
+    if "forks" in arguments.only:
+        await forking.report(arguments.rounds)
 
 
 asyncio.run(main())

@@ -9,11 +9,12 @@ NoRoomForCopy, ForkRefused for what cannot be forked, CheckpointChanged for what
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.errors import ForkRefused, ThreadNotFound
 from checkpoints.splicing.seals import Seal
-from checkpoints.stores.forks import Forked, belongings, note_of, put_in_place
+from checkpoints.stores.forks import Forked, measured, note_of, put_in_new_thread, put_in_place
 from checkpoints.stores.location import Location
 from checkpoints.stores.writing import Writer, writing
 
@@ -52,7 +53,7 @@ def fork(
         id = _named(writer, forks, thread_id, checkpoint_ns, checkpoint_id)
         source = writer.read(forks.source(thread_id, checkpoint_ns, id))
         draft = forks.draft(source, values or {}, note_of(reason, author), Seal(key))
-        return writer.transact(lambda: put_in_place(forks, thread_id, checkpoint_ns, draft))
+        return writer.transact(partial(put_in_place, forks, thread_id, checkpoint_ns, draft))
 
 
 async def afork(
@@ -99,8 +100,10 @@ def fork_thread(
     with writing(_location(store)) as writer:
         forks = _forks(writer, store)
         id = _named(writer, forks, thread_id, checkpoint_ns, checkpoint_id)
-        found = writer.read(belongings(forks, thread_id, checkpoint_ns, id))
-        tables = writer.transact(lambda: forks.copy(thread_id, found, target_thread_id))
+        found, sizes = writer.read(measured(forks, thread_id, checkpoint_ns, id))
+        writer.read(forks.stage(found))
+        copy = partial(put_in_new_thread, forks, thread_id, found, sizes, target_thread_id)
+        tables = writer.transact(copy)
         return Forked(target_thread_id, checkpoint_ns, id, tables, tuple(found.ids))
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from checkpoints.channels import NULL_TASK
-from checkpoints.errors import CheckpointNotFound
+from checkpoints.errors import CheckpointChanged, CheckpointNotFound
 from checkpoints.inert import Extension, Kind
 from checkpoints.inert.packing import encode
 from checkpoints.saver.ids import following
@@ -104,8 +104,14 @@ class Forks(Protocol):
     def sizes(self, thread_id: str, belongings: Belongings) -> Operation[Sizes]:
         """Count what a copy of these would write."""
 
-    def copy(self, thread_id: str, belongings: Belongings, target: str) -> Operation[Sizes]:
-        """Copy these into another thread, byte for byte. Raises ThreadExists and CheckpointChanged."""
+    def stage(self, belongings: Belongings) -> Operation[None]:
+        """Make ready what is to be copied, before anything is locked."""
+
+    def copy(self, thread_id: str, belongings: Belongings, target: str) -> Operation[Mapping[str, int]]:
+        """Copy what was staged into another thread, byte for byte, and count the rows of each table.
+
+        Raises ThreadExists.
+        """
 
 
 def put_in_place(forks: Forks, thread_id: str, checkpoint_ns: str, draft: Draft) -> Operation[Forked]:
@@ -115,6 +121,16 @@ def put_in_place(forks: Forks, thread_id: str, checkpoint_ns: str, draft: Draft)
     id = following(head, draft.step)
     tables = yield from draft.put(id, datetime.now(UTC).isoformat())
     return Forked(thread_id, checkpoint_ns, id, tables, (checkpoint_ns,))
+
+
+def put_in_new_thread(
+    forks: Forks, thread_id: str, found: Belongings, planned: Sizes, target: str
+) -> Operation[Sizes]:
+    """Copy what a checkpoint is made of into a new thread. Raises ThreadExists and CheckpointChanged."""
+    copied = yield from forks.copy(thread_id, found, target)
+    if copied["checkpoints"] != len(found.keys):
+        raise CheckpointChanged("Some of the checkpoints have been deleted meanwhile.")
+    return {table: Size(rows, planned[table].bytes) for table, rows in copied.items()}
 
 
 def belongings(forks: Forks, thread_id: str, checkpoint_ns: str, id: str) -> Operation[Belongings]:

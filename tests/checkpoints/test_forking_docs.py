@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
 from graphs import asking, config
 from langgraph.checkpoint.sqlite import SqliteSaver
+
+if TYPE_CHECKING:
+    import pytest
 
 DOCS = Path(__file__).parents[2] / "docs" / "forking.md"
 

@@ -138,25 +138,25 @@ _COPY = f"""
 WITH blobs AS (
     INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
     SELECT %(target)s, shared.ns, shared.channel, shared.version, kept.type, kept.blob FROM {_BLOBS}
-    RETURNING octet_length(blob) AS size
+    RETURNING 1
 ), writes AS (
     INSERT INTO checkpoint_writes
         (thread_id, checkpoint_ns, checkpoint_id, task_id, {{path}} idx, channel, type, blob)
     SELECT %(target)s, kept.checkpoint_ns, kept.checkpoint_id, kept.task_id, {{kept_path}} kept.idx,
            kept.channel, kept.type, kept.blob
     FROM {_WRITES}
-    RETURNING octet_length(blob) AS size
+    RETURNING 1
 ), copied AS (
     INSERT INTO checkpoints
         (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
     SELECT %(target)s, kept.checkpoint_ns, kept.checkpoint_id, kept.parent_checkpoint_id, kept.type,
            kept.checkpoint, kept.metadata
     FROM {_CHECKPOINTS}
-    RETURNING pg_column_size(checkpoint) + pg_column_size(metadata) AS size
+    RETURNING 1
 )
-SELECT 'checkpoints', count(*), coalesce(sum(size), 0)::int8 FROM copied
-UNION ALL SELECT 'checkpoint_blobs', count(*), coalesce(sum(size), 0)::int8 FROM blobs
-UNION ALL SELECT 'checkpoint_writes', count(*), coalesce(sum(size), 0)::int8 FROM writes
+SELECT 'checkpoints', count(*) FROM copied
+UNION ALL SELECT 'checkpoint_blobs', count(*) FROM blobs
+UNION ALL SELECT 'checkpoint_writes', count(*) FROM writes
 """
 
 
@@ -211,7 +211,10 @@ class PostgresForks:
         rows = yield Statement(_COUNT, _wanted(thread_id, belongings))
         return {table: Size(count, size) for table, count, size in rows}
 
-    def copy(self, thread_id: str, belongings: Belongings, target: str) -> Operation[dict[str, Size]]:
+    def stage(self, belongings: Belongings) -> Operation[None]:
+        yield from ()  # what is to be copied comes with the statement
+
+    def copy(self, thread_id: str, belongings: Belongings, target: str) -> Operation[dict[str, int]]:
         taken = ThreadExists(f"There is a thread {target!r} already.")
         yield from self.reserve(target)
         if (yield Statement(ANY_OF_THREAD, {"thread_id": target})):
@@ -219,13 +222,9 @@ class PostgresForks:
         path = ("task_path,", "kept.task_path,") if self.schema.task_path else ("", "")
         sql = _COPY.replace("{path}", path[0]).replace("{kept_path}", path[1])
         try:
-            rows = yield Statement(sql, {**_wanted(thread_id, belongings), "target": target})
+            return dict((yield Statement(sql, {**_wanted(thread_id, belongings), "target": target})))
         except UniqueViolation as error:  # an agent has just begun it
             raise taken from error
-        sizes = {table: Size(count, size) for table, count, size in rows}
-        if sizes["checkpoints"].rows != len(belongings.keys):
-            raise CheckpointChanged("Some of the checkpoints have been deleted meanwhile.")
-        return sizes
 
 
 class PostgresDraft:

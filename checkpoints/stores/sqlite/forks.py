@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from checkpoints.errors import CheckpointChanged, CheckpointNotFound, ForkRefused, ThreadExists, ValueRefused
@@ -73,21 +74,28 @@ FROM {_CHECKPOINTS}
 """
 _COUNT_WRITES = f"SELECT count(*), ifnull(sum(ifnull(length(kept.value), 0)), 0) FROM {_WRITES}"
 _ANY = "SELECT 1 FROM {table} WHERE thread_id = ? LIMIT 1"
+# What is to be copied waits in tables of this connection, so that the file is locked for the copying alone.
+_STAGE = (
+    "CREATE TEMP TABLE wanted (ns, id)",
+    "CREATE TEMP TABLE unfinished (ns, id, task_id, PRIMARY KEY (ns, id, task_id))",
+)
+_STAGE_KEYS = "INSERT INTO temp.wanted VALUES (?, ?)"
+_STAGE_TASKS = "INSERT INTO temp.unfinished VALUES (?, ?, ?)"
 # In the order of their ids: the list of threads goes by what was written last.
-_COPY_CHECKPOINTS = f"""
-INSERT INTO checkpoints
+_COPY_CHECKPOINTS = """
+INSERT INTO main.checkpoints
     (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
-SELECT ?3, kept.checkpoint_ns, kept.checkpoint_id, kept.parent_checkpoint_id, kept.type, kept.checkpoint,
-       kept.metadata
-FROM {_CHECKPOINTS} ORDER BY kept.checkpoint_id
+SELECT ?2, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata
+FROM temp.wanted CROSS JOIN main.checkpoints ON thread_id = ?1 AND checkpoint_ns = ns AND checkpoint_id = id
 """
-_COPY_WRITES = f"""
-INSERT INTO writes
-    (thread_id, checkpoint_ns, checkpoint_id, task_id, {{path}} idx, channel, type, value)
-SELECT ?4, kept.checkpoint_ns, kept.checkpoint_id, kept.task_id, {{kept_path}} kept.idx, kept.channel,
-       kept.type, kept.value
-FROM {_WRITES}
+_COPY_WRITES = """
+INSERT INTO main.writes
+    (thread_id, checkpoint_ns, checkpoint_id, task_id, {path} idx, channel, type, value)
+SELECT ?2, checkpoint_ns, checkpoint_id, task_id, {path} idx, channel, type, value
+FROM temp.wanted CROSS JOIN main.writes ON thread_id = ?1 AND checkpoint_ns = ns AND checkpoint_id = id
+WHERE (ns, id, task_id) NOT IN temp.unfinished
 """
+_CHANGED = "SELECT changes()"
 
 
 class Source(NamedTuple):
@@ -144,20 +152,24 @@ class SqliteForks:
         [writes] = yield Statement(_COUNT_WRITES, (keys, thread_id, tasks))
         return {"checkpoints": Size(*checkpoints), "writes": Size(*writes)}
 
-    def copy(self, thread_id: str, belongings: Belongings, target: str) -> Operation[dict[str, Size]]:
-        for table in ("checkpoints", "writes") if self.schema.writes else ("checkpoints",):
+    def stage(self, belongings: Belongings) -> Operation[None]:
+        for sql in _STAGE:
+            yield Statement(sql)
+        yield Statement(_STAGE_KEYS, many=sorted(belongings.keys, key=itemgetter(1)))
+        yield Statement(_STAGE_TASKS, many=sorted(set(belongings.unfinished)))
+
+    def copy(self, thread_id: str, belongings: Belongings, target: str) -> Operation[dict[str, int]]:
+        tables = {"checkpoints": _COPY_CHECKPOINTS}
+        if self.schema.writes:
+            tables["writes"] = _COPY_WRITES.format(path="task_path," if self.schema.task_path else "")
+        for table in tables:
             if (yield Statement(_ANY.format(table=table), (target,))):
                 raise ThreadExists(f"There is a thread {target!r} already.")
-        sizes = yield from self.sizes(thread_id, belongings)
-        if sizes["checkpoints"].rows != len(belongings.keys):
-            raise CheckpointChanged("Some of the checkpoints have been deleted meanwhile.")
-        keys, tasks = _wanted(belongings)
-        yield Statement(_COPY_CHECKPOINTS, (keys, thread_id, target))
-        if self.schema.writes:
-            paths = ("task_path,", "kept.task_path,") if self.schema.task_path else ("", "")
-            sql = _COPY_WRITES.format(path=paths[0], kept_path=paths[1])
-            yield Statement(sql, (keys, thread_id, tasks, target))
-        return sizes
+        copied = {}
+        for table, sql in tables.items():
+            yield Statement(sql, (thread_id, target))
+            [(copied[table],)] = yield Statement(_CHANGED)
+        return copied
 
 
 class SqliteDraft:
