@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from checkpoints.inert import Constructed, opened, payload
 from checkpoints.inert.packing import fingerprint
@@ -28,10 +28,11 @@ class DiffLine:
 
 @dataclass(frozen=True, slots=True)
 class MessageChange:
-    """A message that was added, removed or changed."""
+    """A message that was added, removed or changed, with the `lines` by which it changed."""
 
     sign: Literal["+", "-", "~"]
     message: Message
+    lines: tuple[DiffLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class ChannelChange:
 
 
 _ABSENT = object()
+_Read: TypeAlias = tuple[Message, Any]
+"""A message, and the value that it was read from."""
 
 
 def changed_channels(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -119,21 +122,25 @@ def message_changes(before: Any, after: Any) -> tuple[MessageChange, ...] | None
     parsed_old, parsed_new = [message(item) for item in old], [message(item) for item in new]
     if None in parsed_old or None in parsed_new:
         return None
-    return tuple(_matched([m for m in parsed_old if m], [m for m in parsed_new if m]))
+    return tuple(
+        _matched(
+            [(m, raw) for m, raw in zip(parsed_old, old, strict=True) if m],
+            [(m, raw) for m, raw in zip(parsed_new, new, strict=True) if m],
+        )
+    )
 
 
-def _matched(old: Sequence[Message], new: Sequence[Message]) -> Iterator[MessageChange]:
-    former = {_identity(item): item for item in old}
-    kept = {_identity(item) for item in new}
-    for item in old:
+def _matched(old: Sequence[_Read], new: Sequence[_Read]) -> Iterator[MessageChange]:
+    former = {_identity(item): raw for item, raw in old}
+    kept = {_identity(item) for item, _ in new}
+    for item, _ in old:
         if _identity(item) not in kept:
             yield MessageChange("-", item)
-    for item in new:
-        known = former.get(_identity(item))
-        if known is None:
+    for item, raw in new:
+        if _identity(item) not in former:
             yield MessageChange("+", item)
-        elif known != item:
-            yield MessageChange("~", item)
+        elif differ(known := former[_identity(item)], raw):
+            yield MessageChange("~", item, tuple(islice(difference(known, raw), PARTS_SHOWN)))
 
 
 def _identity(item: Message) -> Hashable:

@@ -231,11 +231,14 @@ def _is_newer(version: Any, seen: Any) -> bool:
 
 
 def wrote(at: Snapshot, parent: Snapshot | None, parent_tasks: Iterable[Task] = ()) -> tuple[str, ...]:
-    """Return the nodes whose writes made this checkpoint out of its parent, as far as the store tells."""
+    """Return the nodes whose writes made this checkpoint out of its parent, as far as the store tells.
+
+    A fork has been made of its parent by those that have made what it copies.
+    """
     stored = at.metadata.get("writes")
     if isinstance(stored, Mapping) and at.source in {"loop", "update"}:
         return tuple(str(node) for node in stored)
-    if at.source != "loop" or parent is None:
+    if at.source not in {"loop", "fork"} or parent is None:
         return ()
     advanced = {node for node, seen in at.seen.items() if seen != parent.seen.get(node)} - RESERVED_NODES
     pushed = [

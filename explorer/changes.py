@@ -14,6 +14,7 @@ from explorer.wording import count
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from checkpoints.difference import DiffLine
     from checkpoints.steps import Step
 
 
@@ -73,8 +74,20 @@ def _change(found: ChannelChange) -> Change:
     return Change(
         channel=found.channel,
         kind=found.kind,
-        note=f"+{added} of {found.total}" if added and found.total else stored_type(found.after),
-        cards=tuple(message_card(change.message, sign=change.sign) for change in found.messages),
-        lines=tuple((line.sign.replace("-", "−"), line.path, line.text) for line in found.lines),
+        note=f"+{added} of {found.total}" if added and found.total else stored_type(_shown(found)),
+        cards=tuple(
+            replace(message_card(change.message, sign=change.sign), differs=signed(change.lines))
+            for change in found.messages
+        ),
+        lines=signed(found.lines),
         cut=found.cut,
     )
+
+
+def _shown(found: ChannelChange) -> Any:
+    return found.before if found.kind == "removed" else found.after
+
+
+def signed(lines: Iterable[DiffLine]) -> tuple[tuple[str, str, str], ...]:
+    """Return lines of a difference with a real minus."""
+    return tuple((line.sign.replace("-", "−"), line.path, line.text) for line in lines)

@@ -51,6 +51,7 @@ class MessageCard:
     rest_href: str = ""
     others: tuple[LineView, ...] = ()
     edit_href: str = ""
+    differs: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.difference import changed_channels, difference
@@ -14,7 +15,7 @@ from checkpoints.steps import steps
 from checkpoints.stores import read
 from explorer import addresses
 from explorer.bounds import CHANGES, WRITES, first
-from explorer.changes import Change, between, is_own
+from explorer.changes import Change, between, is_own, signed
 from explorer.forks import note
 from explorer.forms import CompareParameters
 from explorer.offload import offload
@@ -26,7 +27,7 @@ from explorer.views.checkpoint import one
 from explorer.wording import ago, exact, number, short
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping
+    from collections.abc import Hashable
 
     from django.http import HttpRequest, HttpResponse
 
@@ -71,7 +72,7 @@ class Comparison:
     beyond: int
     unchanged: str
     metadata: tuple[tuple[str, str, str], ...]
-    writes: tuple[tuple[str, str], ...]
+    writes: tuple[tuple[str, str, str], ...]
     same_writes: int
     control: str
 
@@ -151,7 +152,7 @@ def _comparison(store: str, before: Step, after: Step, tree: Tree | None) -> Com
         changes=tuple(between(old, new, shown)),
         beyond=beyond,
         unchanged=", ".join(name for name in new if name not in moved and not is_own(name, after)),
-        metadata=tuple(_metadata(before.at.metadata, after.at.metadata)),
+        metadata=signed(islice(difference(dict(before.at.metadata), dict(after.at.metadata)), LINES_SHOWN)),
         writes=writes,
         same_writes=same,
         control=", ".join(own),
@@ -199,16 +200,11 @@ def _steps(apart: int) -> str:
     return "one step" if apart == 1 else f"{apart:,} steps"
 
 
-def _metadata(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    for line in first(list(difference(dict(old), dict(new))), LINES_SHOWN)[0]:
-        yield line.sign.replace("-", "−"), line.path, line.text
-
-
-def _writes(before: Step, after: Step) -> tuple[tuple[tuple[str, str], ...], int]:
+def _writes(before: Step, after: Step) -> tuple[tuple[tuple[str, str, str], ...], int]:
     """Return the pending writes that only one of the two has, and how many both have."""
     old, new = _words(before), _words(after)
-    lines = [("−", text) for key, text in old.items() if key not in new]
-    lines += [("+", text) for key, text in new.items() if key not in old]
+    lines = [("−", "", text) for key, text in old.items() if key not in new]
+    lines += [("+", "", text) for key, text in new.items() if key not in old]
     return tuple(first(lines, WRITES)[0]), len(old.keys() & new.keys())
 
 

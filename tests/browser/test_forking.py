@@ -55,13 +55,13 @@ def test_a_checkpoint_is_forked_into_a_thread_of_its_own(visitor: Visitor, javas
     page.get_by_role("link", name="Fork…", exact=True).click()
     target = page.get_by_label("Id of the new thread")
     target.fill(f"chat-{javascript}")
-    page.get_by_role("button", name="Fork into this thread").click()
+    page.get_by_role("button", name="Create the new thread").click()
     expect(page.locator(".wrong")).to_contain_text("already")
     expect(target).to_have_value(f"chat-{javascript}")
     assert [line for line in visitor.complaints if "422" in line] == visitor.complaints
     visitor.complaints.clear()  # the browser tells of the status
     target.fill(f"new {javascript}")
-    page.get_by_role("button", name="Fork into this thread").click()
+    page.get_by_role("button", name="Create the new thread").click()
     expect(page.get_by_role("status")).to_contain_text("one of its own")
     expect(page.locator("#timeline h1")).to_have_text(f"new {javascript}")
     expect(page.locator(".pending")).to_contain_text("Approve the refund?")
