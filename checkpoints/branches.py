@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -74,12 +74,14 @@ class Tree:
             id = parents[id]
         return list(found)
 
-    def own(self, tip: str) -> int:
-        """Return how many checkpoints are of a tip's branch alone."""
-        for number, id in enumerate(self.chain(tip)):
+    def own(self, tip: str) -> tuple[int, bool]:
+        """Return how many checkpoints are of a tip's branch alone, and whether that is all that is known."""
+        chain = self.chain(tip)
+        for number, id in enumerate(chain):
             if self.children[id] > 1:
-                return number
-        return len(self.chain(tip))
+                return number, False
+        parent = self._parents[chain[-1]] if chain else None
+        return len(chain), bool(parent) and not self.lacks(parent or "")
 
     def lanes(self, shown: Collection[str]) -> dict[str, Lane]:
         """Draw those rows that are shown."""
@@ -97,45 +99,66 @@ class Tree:
 UNKNOWN = Tree((), whole=False)
 
 
-class _Line(NamedTuple):
-    """A line on its way down to a checkpoint."""
+class _Lines:
+    """The lines on their way down, by the column that each has and by the checkpoint that each leads to."""
 
-    to: str
-    trunk: bool
+    def __init__(self) -> None:
+        self._to: dict[str, list[int]] = {}
+        self._free: list[int] = []
+        self.columns: set[int] = set()
+        self.trunk: int | None = None
+
+    def end(self, id: str) -> list[int]:
+        """Take away the lines that lead to a checkpoint, and return their columns from the left."""
+        columns = sorted(self._to.pop(id, ()))
+        for column in columns:
+            self.columns.discard(column)
+            heappush(self._free, column)
+        return columns
+
+    def begin(self, column: int, to: str, *, trunk: bool) -> None:
+        """Let a line go on from a column that `take` gave."""
+        self._to.setdefault(to, []).append(column)
+        self.columns.add(column)
+        if trunk:
+            self.trunk = column
+
+    def take(self, wanted: int | None) -> int:
+        """Take the wanted column, or the first that is free."""
+        if wanted is None:
+            return heappop(self._free) if self._free else len(self.columns)
+        self._free.remove(wanted)
+        heapify(self._free)
+        return wanted
+
+    def leave(self, column: int) -> None:
+        """Give back a column that no line goes on from."""
+        heappush(self._free, column)
 
 
 def _drawn(tree: Tree, shown: Collection[str]) -> dict[str, Lane]:
-    trunk = tree.trunk
     drawn: dict[str, Lane] = {}
-    lines: list[_Line | None] = []
+    lines = _Lines()
     met: set[str] = set()
+    left = len(shown)
     for id, parent in tree.links:
-        ending = [column for column, line in enumerate(lines) if line and line.to == id]
-        column = ending[0] if ending else _free(lines)
-        led = next((column for column in ending if _is_trunk(lines[column])), None)
-        for each in ending:
-            lines[each] = None
-        passes = tuple(at for at, line in enumerate(lines) if line)
+        if not left:
+            break
+        ending = lines.end(id)
+        passes = lines.columns.copy() if id in shown else ()
+        column = lines.take(ending[0] if ending else None)
         met.add(id)
         severed = bool(parent) and tree.lacks(parent or "")
         descends = bool(parent) and parent not in met and not severed  # a link back up would be a loop
-        trunk_at = next((at for at in passes if _is_trunk(lines[at])), led)
-        if column == len(lines):
-            lines.append(None)
+        trunk = column if id in tree.trunk else lines.trunk
         if descends and parent:
-            lines[column] = _Line(parent, id in trunk)
-        if id in trunk:
-            trunk_at = column
+            lines.begin(column, parent, trunk=id in tree.trunk)
+        else:
+            lines.leave(column)
+        if id in tree.trunk and not descends:
+            lines.trunk = None
         if id in shown:
-            drawn[id] = Lane(column, bool(ending), descends, tuple(ending[1:]), passes, trunk_at, severed)
-        while lines and lines[-1] is None:
-            lines.pop()
+            left -= 1
+            place = (tuple(ending[1:]), tuple(sorted(passes)))
+            drawn[id] = Lane(column, bool(ending), descends, *place, trunk, severed)
     return drawn
-
-
-def _is_trunk(line: _Line | None) -> bool:
-    return line is not None and line.trunk
-
-
-def _free(lines: Sequence[_Line | None]) -> int:
-    return next(column for column in count() if column >= len(lines) or lines[column] is None)

@@ -2,8 +2,9 @@
 
 LangGraph reads what these write as its own. `thread_id` and `checkpoint_id` name a checkpoint of a store (the
 path of a SQLite file, a postgresql:// URL); without an id it is the head of the namespace. Each function
-writes all of a fork or nothing of it, and raises a StoreError: CheckpointNotFound, NotWritable, StoreBusy,
-NoRoomForCopy, ForkRefused for what cannot be forked, CheckpointChanged for what changed under its hands.
+writes all of a fork or nothing of it, and raises a StoreError: ThreadNotFound, CheckpointNotFound,
+NotWritable, StoreBusy, NoRoomForCopy, KeyUnusable for what is encrypted, ForkRefused for what cannot be
+forked, CheckpointChanged for what changed under its hands.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from checkpoints.errors import ForkRefused, ThreadNotFound
 from checkpoints.splicing.seals import Seal
-from checkpoints.stores.forks import Forked, measured, note_of, put_in_new_thread, put_in_place
+from checkpoints.stores.forks import Forked, measured, put_in_new_thread, put_in_place
 from checkpoints.stores.location import Location
+from checkpoints.stores.siblings import note_of
 from checkpoints.stores.writing import Writer, writing
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def fork(
     with writing(_location(store)) as writer:
         forks = _forks(writer, store)
         id = _named(writer, forks, thread_id, checkpoint_ns, checkpoint_id)
-        source = writer.read(forks.source(thread_id, checkpoint_ns, id))
+        source = writer.run(forks.source(thread_id, checkpoint_ns, id, values or ()))
         draft = forks.draft(source, values or {}, note_of(reason, author), Seal(key))
         return writer.transact(partial(put_in_place, forks, thread_id, checkpoint_ns, draft))
 
@@ -100,8 +102,8 @@ def fork_thread(
     with writing(_location(store)) as writer:
         forks = _forks(writer, store)
         id = _named(writer, forks, thread_id, checkpoint_ns, checkpoint_id)
-        found, sizes = writer.read(measured(forks, thread_id, checkpoint_ns, id))
-        writer.read(forks.stage(found))
+        found, sizes = writer.run(measured(forks, thread_id, checkpoint_ns, id))
+        writer.run(forks.stage(found))
         copy = partial(put_in_new_thread, forks, thread_id, found, sizes, target_thread_id)
         tables = writer.transact(copy)
         return Forked(target_thread_id, checkpoint_ns, id, tables, tuple(found.ids))
@@ -135,7 +137,7 @@ def _forks(writer: Writer, store: Location | str) -> Forks:
 
 
 def _named(writer: Writer, forks: Forks, thread_id: str, checkpoint_ns: str, id: str | None) -> str:
-    head = id or writer.read(forks.head(thread_id, checkpoint_ns))
+    head = id or writer.run(forks.head(thread_id, checkpoint_ns))
     if head is None:
         raise ThreadNotFound(f"There is no checkpoint to fork in the thread {thread_id!r}.")
     return head

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.snapshot import PendingWrite, Snapshot
-from checkpoints.stores.forks import AUTHOR, REASON
+from checkpoints.stores.siblings import AUTHOR, REASON
 from checkpoints.tasks import Task, next_nodes, pending_sends, tasks, triggers, wrote
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -121,13 +120,21 @@ def written(value: Any) -> str:
 
 def parse(text: str) -> Any:
     """Return the value that a text writes, its objects closed as in a decoded row. Raises NotTypedJson."""
+    if len(text) > LONGEST:
+        raise NotTypedJson("", f"It has {len(text):,} characters, more than the {LONGEST:,} for a form.")
     try:
         data = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
         value = restored(data)
+        json.dumps(data, ensure_ascii=False).encode()  # halves of surrogate pairs would be changed
+        encode(value)
     except json.JSONDecodeError as error:
-        raise NotTypedJson(f"line {error.lineno}, column {error.colno}", error.msg) from None
+        raise NotTypedJson(f"line {error.lineno}, column {error.colno}", _in_words(error)) from None
+    except NotTypedJson:
+        raise
     except RecursionError:
         raise NotTypedJson("", "It is nested too deeply.") from None
+    except (ValueError, TypeError) as error:
+        raise NotTypedJson("", f"It cannot be stored: {error}") from None
     for place, reason in faults(value):
         raise NotTypedJson(place, reason)
     return value
@@ -267,9 +274,10 @@ class _Typed:
 
     def _bytes(self, *allowed: str) -> bytes:
         self._allow(*allowed)
+        text = self._of("base64", str)
         try:
-            return base64.b64decode(self._of("base64", str), validate=True)
-        except binascii.Error:
+            return base64.b64decode(text, validate=True)
+        except ValueError:  # binascii.Error, and what is no ASCII
             self._refuse("It is not base64.", "base64")
 
     def _allow(self, *keys: str) -> None:
@@ -278,6 +286,14 @@ class _Typed:
 
     def _refuse(self, reason: str, key: str = "") -> NoReturn:
         raise NotTypedJson(_below(self._place, key) if key in self._data else self._place, reason)
+
+
+def _in_words(error: json.JSONDecodeError) -> str:
+    """Return what is wrong, in the words of who typed it."""
+    before, after = error.doc[: error.pos].rstrip(), error.doc[error.pos :].lstrip()
+    if before.endswith(",") and after[:1] in {"]", "}"}:
+        return "There is a comma too many."
+    return f"{error.msg.removesuffix(' at')}."
 
 
 def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

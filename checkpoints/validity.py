@@ -46,7 +46,7 @@ def _of_message(cls: Any, fields: Mapping[str, Any], place: str) -> Iterator[tup
     try:
         cls.__pydantic_validator__.validate_python(dict(fields), self_instance=cls.__new__(cls))
     except (TypeError, ValueError, AttributeError, LookupError) as error:
-        yield from _told(error, cls, place)
+        yield from _told(error, cls, fields, place)
 
 
 def _of_calls(calls: Any, place: str) -> Iterator[tuple[str, str]]:
@@ -61,17 +61,21 @@ def _of_calls(calls: Any, place: str) -> Iterator[tuple[str, str]]:
         yield f"{place}[{number}]", "A call of a tool has a name, an object of args, and an id."
 
 
-def _told(error: Exception, cls: Any, place: str) -> Iterator[tuple[str, str]]:
+def _told(error: Exception, cls: Any, fields: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
     """Yield what pydantic tells, field by field, or any other error."""
     errors = getattr(error, "errors", None)
     if errors is None:
         yield place, f"This makes no {cls.__name__}: {error}"
         return
     for told in errors(include_url=False, include_context=False, include_input=False):
-        yield _path(place, told["loc"]), told["msg"]
+        yield _path(place, fields, told["loc"]), told["msg"]
 
 
-def _path(place: str, location: tuple[int | str, ...]) -> str:
-    # A choice of types is named in the middle of the way to a field: content.str.
-    fields = [part for part in location if isinstance(part, int) or part.isidentifier()]
-    return place + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fields)
+def _path(place: str, value: Any, location: tuple[int | str, ...]) -> str:
+    """Return the place as far as it is one: a choice of types is named in the middle of the way, too."""
+    for part in location:
+        if isinstance(value, Mapping) and part in value:
+            place, value = f"{place}.{part}", value[part]
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            place, value = f"{place}[{part}]", value[part]
+    return place

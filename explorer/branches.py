@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from checkpoints.snapshot import Snapshot, id_time
 from explorer import addresses
 from explorer.forks import note
-from explorer.wording import count, exact, number, short
+from explorer.wording import at_least, exact, number, short
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Sequence
 
     from checkpoints.inert import InertSerializer
+    from checkpoints.steps import Step
     from checkpoints.stores.records import TimelinePage
 
 
@@ -29,28 +30,41 @@ class BranchLine:
     head: bool
     current: bool
     href: str
-    written_at: datetime | None
     exact: str
     id: str
 
 
 def branch_lines(
-    store: str, thread: str, ns: str, density: str, page: TimelinePage, serde: InertSerializer, current: str
+    store: str,
+    thread: str,
+    ns: str,
+    density: str,
+    page: TimelinePage,
+    related: Sequence[Step],
+    serde: InertSerializer,
+    current: str,
 ) -> tuple[BranchLine, ...]:
-    """Return the branches that are known, the newest first; none where there is only one."""
+    """Return the branches that are known, the newest first; none where there is only one.
+
+    The time is that of the tip, where the page has it; the id of a fork lies before its time.
+    """
+    times = {step.at.id: step.at.written_at for step in related}
     return tuple(
         BranchLine(
             tip=at.id,
             step=number(at.step),
             source=at.source or "no source",
             note=note(at.metadata),
-            own=count(page.tree.own(at.id), "checkpoint") + " of its own",
+            own=_own(*page.tree.own(at.id)),
             head=at.id == page.tree.links[0].id,
             current=at.id == current,
             href=addresses.timeline(store, thread, ns=ns, density=density, branch=at.id),
-            written_at=id_time(at.id),
-            exact=exact(id_time(at.id)),
+            exact=exact(times.get(at.id) or (None if at.source == "fork" else id_time(at.id))),
             id=short(at.id),
         )
         for at in (Snapshot(row, serde) for row in page.tips)
     )
+
+
+def _own(number: int, more: bool) -> str:
+    return f"{at_least(number, more)} checkpoint{'' if number == 1 and not more else 's'} of its own"

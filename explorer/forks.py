@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.outline import brief
-from checkpoints.stores.forks import AUTHOR, REASON
+from checkpoints.stores.siblings import AUTHOR, REASON
 from explorer.bounds import TASKS, first
 from explorer.tasks import counted
 from explorer.wording import count, size

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from explorer.rows import filled, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from django.utils.safestring import SafeString
 
@@ -57,7 +57,7 @@ class Row:
 
     def lines(self, lane: Lane) -> Iterator[Mapping[str, str]]:
         """Yield the straight lines: past the row, into its dot from above, and out of it."""
-        for column in lane.passes:
+        for column in _apart(lane, lane.passes):
             yield self._line(lane, column, "0", BOTTOM)
         if lane.continues:
             yield self._line(lane, lane.column, "0", str(self._dot))
@@ -68,7 +68,7 @@ class Row:
 
     def joins(self, lane: Lane) -> Iterator[Mapping[str, str]]:
         """Yield the lines of other children, which bend into the dot."""
-        for column in lane.joins:
+        for column in _apart(lane, lane.joins):
             yield {
                 "tone": _tone(lane, column),
                 "x": str(self.x(column)),
@@ -79,6 +79,13 @@ class Row:
 
     def _line(self, lane: Lane, column: int, top: str, bottom: str) -> dict[str, str]:
         return {"tone": _tone(lane, column), "x": str(self.x(column)), "top": top, "bottom": bottom}
+
+
+def _apart(lane: Lane, columns: Sequence[int]) -> Iterator[int]:
+    """Yield the columns that have a place of their own, and one for all beyond, the trunk if it is there."""
+    yield from (column for column in columns if column < MOST)
+    if beyond := [column for column in columns if column >= MOST]:
+        yield lane.trunk if lane.trunk in beyond else beyond[0]
 
 
 def _tone(lane: Lane, column: int) -> str:

@@ -51,10 +51,11 @@ def step_lines(
     shown: int,
     *,
     branch: str = "",
-) -> tuple[StepLine, ...]:
-    """Return the lines of a page. The row after the last one shown only tells whether it is its parent.
+) -> tuple[tuple[StepLine, ...], int]:
+    """Return the lines of a page, and the columns of the tree beside them.
 
-    Along a branch there is nothing beside it to draw.
+    The row after the last one shown only tells whether it is its parent. Along a branch there is nothing
+    beside it to draw.
     """
     below = [*(step.at.id for step in related[1:]), None]
     sealed = any(row.sealed for row in page.checkpoints)
@@ -69,7 +70,7 @@ def step_lines(
         lines.append(
             _line(store, density, step, joined("timeline/_mark.html", marks), drawn, selected, above, branch)
         )
-    return tuple(lines)
+    return tuple(lines), columns
 
 
 def _lanes(page: TimelinePage, shown: Sequence[str], branch: str) -> Mapping[str, Lane]:
@@ -78,11 +79,6 @@ def _lanes(page: TimelinePage, shown: Sequence[str], branch: str) -> Mapping[str
     if branch or not page.tree.links:
         return Tree(links, whole=False).lanes(set(shown))
     return page.tree.lanes(set(shown))
-
-
-def columns_of(page: TimelinePage, shown: int, branch: str) -> int:
-    """Return how many columns the drawing beside a page takes."""
-    return width(_lanes(page, [row.checkpoint_id for row in page.checkpoints[:shown]], branch))
 
 
 def originals(related: Sequence[Step]) -> Mapping[str, Step]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from checkpoints.errors import CopyRefused, KeyUnusable
+from checkpoints.errors import KeyUnusable
 from checkpoints.inert.aes import Cipher
 
 KEY = "LANGGRAPH_AES_KEY"
@@ -19,12 +19,15 @@ class Seal:
         self._made: Cipher | None = None
 
     def open(self, kind: str, raw: bytes) -> tuple[str, bytes]:
-        """Return the type and the bytes of a row without its cipher. Raises KeyUnusable and CopyRefused."""
+        """Return the type and the bytes of a row without its cipher. Raises KeyUnusable."""
         format_, _, cipher = kind.partition("+")
         if not cipher:
             return kind, raw
         if cipher != Cipher.name:
-            raise CopyRefused(f"A row is encrypted with {cipher!r}, which cannot be opened here.")
+            raise KeyUnusable(
+                f"A row is encrypted with {cipher!r}, which cannot be opened here.",
+                advice="Only LangGraph's own cipher is known.",
+            )
         try:
             return format_, self._cipher.decrypt(raw)
         except ValueError as error:
@@ -40,8 +43,8 @@ class Seal:
             key = self._key or os.environ.get(KEY, "").encode()
             if not key:
                 raise KeyUnusable(
-                    "The thread is encrypted, and the other kind of database keeps its parts differently.",
-                    advice=f"Set {KEY} to the key of the agent, so that they can be encrypted anew.",
+                    "The thread is encrypted, and must be taken apart for this.",
+                    advice=f"Set {KEY} to the key of the agent, so that it can be encrypted anew.",
                 )
             try:
                 self._made = Cipher(key)

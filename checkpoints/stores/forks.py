@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from checkpoints.channels import NULL_TASK
 from checkpoints.errors import CheckpointChanged, CheckpointNotFound
-from checkpoints.inert import Extension, Kind
-from checkpoints.inert.packing import encode
 from checkpoints.saver.ids import following
-from checkpoints.saver.needs import COUNTERS
-from checkpoints.saver.versions import next_version
 from checkpoints.stores.records import Size
 
 if TYPE_CHECKING:
@@ -22,11 +18,6 @@ if TYPE_CHECKING:
 
     from checkpoints.splicing.seals import Seal
     from checkpoints.statements import Operation
-
-REASON, AUTHOR = "fork_reason", "fork_author"
-# What was told of the checkpoint that is copied, but is not so of the copy: no run has written it.
-NOT_KEPT = ("writes", "run_id", REASON, AUTHOR)
-
 
 Sizes: TypeAlias = Mapping[str, Size]
 """Rows and bytes by table."""
@@ -83,7 +74,7 @@ class Forks(Protocol):
     def draft(self, source: Any, values: Mapping[str, Any], note: Mapping[str, str], seal: Seal) -> Draft:
         """Make up a copy of a checkpoint with other values in some channels. Raises ForkRefused."""
 
-    def source(self, thread_id: str, checkpoint_ns: str, id: str) -> Operation[Any]:
+    def source(self, thread_id: str, checkpoint_ns: str, id: str, edited: Collection[str]) -> Operation[Any]:
         """Read what a draft needs of a checkpoint. Raises CheckpointNotFound."""
 
     def reserve(self, thread_id: str) -> Operation[None]:
@@ -218,65 +209,12 @@ def _tasks_around(around: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
             yield outer, around[outer], NULL_TASK
 
 
-def metadata_of_fork(
-    metadata: Mapping[str, Any], note: Mapping[str, str], edited: Collection[str]
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the metadata that a fork has anew, and the keys of the old that it has not.
-
-    The rest it keeps: LangGraph's own copies lose the `user_id` by which a thread is found. A DeltaChannel
-    that is stored whole has its updates counted from there.
-    """
-    fresh: dict[str, Any] = {"source": "fork", "step": step_of(metadata) + 1, **note}
-    if not isinstance(metadata.get("parents"), dict):
-        fresh["parents"] = {}
-    counted = metadata.get(COUNTERS)
-    if not isinstance(counted, dict) or not counted.keys() & set(edited):
-        return fresh, NOT_KEPT
-    if left := {name: count for name, count in counted.items() if name not in edited}:
-        return {**fresh, COUNTERS: left}, NOT_KEPT
-    return fresh, (*NOT_KEPT, COUNTERS)
-
-
-def step_of(metadata: Mapping[str, Any]) -> int:
-    """Return the step that metadata tells, that of an input where it tells none."""
-    step = metadata.get("step")
-    return step if isinstance(step, int) else -1
-
-
-def as_stored(value: Any, channel: str, metadata: Mapping[str, Any], *, held: bool) -> Any:
-    """Return a value as its channel stores it: a snapshot, where it is a DeltaChannel's.
-
-    One that the checkpoint itself holds tells what it is. Of the others, LangGraph counts the updates.
-    """
-    counted = metadata.get(COUNTERS)
-    if held or not isinstance(counted, dict) or channel not in counted or is_snapshot(value):
-        return value
-    return Extension(Kind.DELTA, encode(value))
-
-
-def is_snapshot(value: Any) -> bool:
-    """Tell whether a value is that of a DeltaChannel, stored whole."""
-    return isinstance(value, Extension) and value.code == Kind.DELTA
-
-
-def version_after(versions: Mapping[str, Any]) -> Any:
-    """Return a version after all of these, of the kind that they are: text, or a number of LangGraph.js."""
-    texts = [version for version in versions.values() if isinstance(version, str)]
-    numbers = [version for version in versions.values() if isinstance(version, int | float)]
-    if numbers and not texts:
-        return max(numbers) + 1
-    return next_version(max(texts, default=None))
-
-
-def note_of(reason: str | None, author: str | None) -> dict[str, str]:
-    """Return what a fork's metadata says of why and by whom; JSON of PostgreSQL has no NUL."""
-    given = {REASON: reason, AUTHOR: author}
-    return {key: text.replace("\0", "") for key, text in given.items() if text}
-
-
 def parents_of(text: str | None) -> Mapping[str, str] | None:
     """Return the checkpoints that a JSON text names by namespace, None where it is no such object."""
-    found = json.loads(text) if text else None
+    try:
+        found = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
     if not isinstance(found, dict):
         return None
     return {ns: id for ns, id in found.items() if isinstance(id, str)}

@@ -19,8 +19,8 @@ class Writer(Protocol):
 
     schema: Any
 
-    def read(self, operation: Operation[T]) -> T:
-        """Run an operation that only reads, before anything is locked."""
+    def run(self, operation: Operation[T]) -> T:
+        """Run an operation that prepares one that writes: nothing is locked."""
 
     def transact(self, operation: Callable[[], Operation[T]]) -> T:
         """Run an operation in one transaction, which may be begun anew: all of it is done or nothing."""

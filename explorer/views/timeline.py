@@ -15,7 +15,7 @@ from explorer.namespaces import NamespaceLine, namespace_lines
 from explorer.offload import offload
 from explorer.recall import recall
 from explorer.rendering import screen
-from explorer.steps import StepLine, columns_of, rows, step_lines
+from explorer.steps import StepLine, rows, step_lines
 from explorer.stores import located
 from explorer.tasks import Pending, pending_card
 from explorer.wording import at_least
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from checkpoints.stores.records import NamespaceRow, TimelinePage
 
 STEPS_SHOWN = 50
+LINK_WEIGHT = 100  # bytes of a state that cost as much to show as a link of the tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ async def load(
         limit=STEPS_SHOWN + 1,
     )
     density = asked.get("density") or DEFAULT_DENSITY
-    weight = sum(row.weight for row in page.checkpoints)
+    weight = sum(row.weight for row in page.checkpoints) + LINK_WEIGHT * len(page.tree.links)
     return await offload(
         weight, _screen, store, thread, ns, density, namespaces, page, opened.serde, selected, branch
     )
@@ -108,7 +109,7 @@ def _screen(
     branch: str,
 ) -> TimelineScreen:
     related = steps(page, serde)
-    lines = step_lines(store, density, page, related, selected, STEPS_SHOWN, branch=branch)
+    lines, columns = step_lines(store, density, page, related, selected, STEPS_SHOWN, branch=branch)
     more = len(page.checkpoints) > STEPS_SHOWN or page.older is not None
     return TimelineScreen(
         thread=thread,
@@ -124,8 +125,8 @@ def _screen(
             (_checkpoints(row) for row in namespaces if row.checkpoint_ns == ns), "0 checkpoints"
         ),
         steps=lines,
-        columns=columns_of(page, STEPS_SHOWN, branch),
-        branches=branch_lines(store, thread, ns, density, page, serde, branch),
+        columns=columns,
+        branches=branch_lines(store, thread, ns, density, page, related, serde, branch),
         more_branches=max(len(page.tree.tips) - len(page.tips), 0) if page.tips else 0,
         branch=branch,
         whole_href=_page_link(store, thread, ns, density, None, ""),

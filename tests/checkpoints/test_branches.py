@@ -74,9 +74,23 @@ def test_tips_are_what_nobody_continued() -> None:
     assert of.tips == ("f", "e", "c")
     assert of.trunk == {"f", "a"}
     assert of.children["a"] == 3
-    assert [of.own(tip) for tip in of.tips] == [1, 2, 2]
+    assert [of.own(tip) for tip in of.tips] == [(1, False), (2, False), (2, False)]
     assert of.chain("e") == ["e", "d", "a"]
     assert of.chain("nobody") == []
+
+
+def test_of_a_tree_that_goes_on_below_the_length_of_a_branch_is_what_is_known_at_least() -> None:
+    links = tree("c<b d<c e<d").links
+    assert Tree(links, whole=False).own("e") == (3, True)
+    assert Tree(links, whole=True).own("e") == (3, False)
+
+
+def test_ten_thousand_forks_of_one_checkpoint_are_drawn_in_a_moment() -> None:
+    links = [Link(f"{number:05}", "00000") for number in range(10_000, 0, -1)]
+    of = Tree([*links, Link("00000", None)], whole=True)
+    drawing = of.lanes({"00000", "00001"})
+    assert drawing["00001"].column == 9_999
+    assert len(drawing["00000"].joins) == 9_999
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 40)), max_size=40))

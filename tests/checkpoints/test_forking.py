@@ -13,7 +13,7 @@ from thread_graphs import LIKELIEST, SHAPES, Threads, go_on, thread
 from checkpoints.errors import CheckpointNotFound, ForkRefused, ThreadNotFound
 from checkpoints.forking import Forked, afork, fork
 from checkpoints.saver.ids import following
-from checkpoints.stores.forks import AUTHOR, REASON
+from checkpoints.stores.siblings import AUTHOR, REASON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

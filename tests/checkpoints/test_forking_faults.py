@@ -180,7 +180,7 @@ def test_what_changes_under_a_fork_s_hands_refuses_it(change: str, threads: Thre
     head = threads.official.get_tuple(address("interrupt")).checkpoint["id"]
     with writing(Location.parse(threads.place)) as writer:
         forks = forks_of(threads, writer)
-        source = writer.read(forks.source("interrupt", "", head))
+        source = writer.run(forks.source("interrupt", "", head, ()))
         draft = forks.draft(source, {}, {}, Seal())
         threads.execute(f"{change} WHERE thread_id = 'interrupt' AND checkpoint_id = ?", head)
         before = threads.everything()
@@ -195,8 +195,8 @@ def test_what_is_deleted_under_a_copy_s_hands_refuses_it(threads: Threads) -> No
     with writing(Location.parse(threads.place)) as writer:
         forks = forks_of(threads, writer)
         head = threads.official.get_tuple(address("joined")).checkpoint["id"]
-        found, sizes = writer.read(measured(forks, "joined", "", head))
-        writer.read(forks.stage(found))
+        found, sizes = writer.run(measured(forks, "joined", "", head))
+        writer.run(forks.stage(found))
         first = min(row[1] for row in threads.rows("joined").checkpoints)
         threads.execute("DELETE FROM checkpoints WHERE thread_id = 'joined' AND checkpoint_id = ?", first)
         with pytest.raises(CheckpointChanged, match="have been deleted meanwhile"):

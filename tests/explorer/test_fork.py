@@ -10,7 +10,7 @@ from django.test import AsyncClient
 from graphs import config
 from pages import Element, load, parse
 
-from checkpoints.stores.forks import AUTHOR, REASON
+from checkpoints.stores.siblings import AUTHOR, REASON
 
 if TYPE_CHECKING:
     from collections.abc import Callable

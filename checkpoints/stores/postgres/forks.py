@@ -2,76 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from psycopg.errors import UniqueViolation
-from psycopg.types.json import Jsonb
 
-from checkpoints.errors import CheckpointChanged, CheckpointNotFound, ThreadExists, ValueRefused
-from checkpoints.inert import InertSerializer
-from checkpoints.postgres.codec import EMPTY
+from checkpoints.errors import ThreadExists
 from checkpoints.postgres.operations import ANY_OF_THREAD, RESERVE
-from checkpoints.splicing.formats import FORMATS
-from checkpoints.splicing.jsontext import is_plain
 from checkpoints.statements import Operation, Statement
-from checkpoints.stores.forks import (
-    Call,
-    as_stored,
-    is_snapshot,
-    metadata_of_fork,
-    parents_of,
-    step_of,
-    version_after,
-)
+from checkpoints.stores.forks import Call, parents_of
+from checkpoints.stores.postgres.drafts import PostgresDraft, source
 from checkpoints.stores.records import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from checkpoints.splicing.seals import Seal
     from checkpoints.stores.forks import Belongings
+    from checkpoints.stores.postgres.drafts import Source
     from checkpoints.stores.postgres.schema import Schema
 
-_KEY = "thread_id = %(thread)s AND checkpoint_ns = %(ns)s AND checkpoint_id = %(id)s"
-_SOURCE = f"""
-SELECT checkpoint::text, metadata::text,
-       ARRAY(SELECT ARRAY[held.key, found.type]
-             FROM jsonb_each_text(CASE jsonb_typeof(checkpoint -> 'channel_versions')
-                                  WHEN 'object' THEN checkpoint -> 'channel_versions' ELSE '{{}}' END) AS held
-             CROSS JOIN LATERAL (
-                 SELECT type FROM checkpoint_blobs
-                 WHERE thread_id = %(thread)s AND checkpoint_ns = %(ns)s AND channel = held.key
-                   AND version = held.value AND type <> '{EMPTY}' LIMIT 1) AS found)
-FROM checkpoints WHERE {_KEY}
-"""
 _HEAD = """
 SELECT checkpoint_id FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s
 ORDER BY checkpoint_id DESC LIMIT 1
-"""
-# The document and the metadata never leave the server, so what they keep is what it was.
-_PUT = f"""
-INSERT INTO checkpoints
-    (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
-SELECT thread_id, checkpoint_ns, %(new_id)s, parent_checkpoint_id, type, checkpoint || {{patch}},
-       (metadata - %(left)s::text[]) || %(fresh)s::jsonb
-FROM checkpoints
-WHERE {_KEY} AND checkpoint::text = %(document)s AND metadata::text = %(metadata)s
-RETURNING pg_column_size(checkpoint) + pg_column_size(metadata)
-"""
-_PATCH = "%(patch)s::jsonb"
-_PATCH_VALUES = """
-%(patch)s::jsonb || jsonb_build_object(
-    'channel_values', (CASE jsonb_typeof(checkpoint -> 'channel_values') WHEN 'object'
-                       THEN checkpoint -> 'channel_values' ELSE '{}' END - %(edited)s::text[])
-                      || %(plain)s::jsonb,
-    'channel_versions', (CASE jsonb_typeof(checkpoint -> 'channel_versions') WHEN 'object'
-                         THEN checkpoint -> 'channel_versions' ELSE '{}' END) || %(versions)s::jsonb)
-"""
-_BLOB = """
-INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
-VALUES (%s, %s, %s, %s, %s, %s)
 """
 _CHAIN = """
 WITH RECURSIVE chain (id, parent) AS (
@@ -160,28 +113,16 @@ UNION ALL SELECT 'checkpoint_writes', count(*) FROM writes
 """
 
 
-class Source(NamedTuple):
-    """A checkpoint that is to be copied: its document and metadata, and the types of its blobs by channel."""
-
-    key: Mapping[str, str]
-    document: str
-    metadata: str
-    kinds: Mapping[str, str]
-
-
 @dataclass(frozen=True, slots=True)
 class PostgresForks:
     """`checkpoints.stores.forks.Forks` of PostgreSQL."""
 
     schema: Schema
 
-    def source(self, thread_id: str, checkpoint_ns: str, id: str) -> Operation[Source]:
-        key = {"thread": thread_id, "ns": checkpoint_ns, "id": id}
-        rows = yield Statement(_SOURCE, key)
-        if not rows:
-            raise CheckpointNotFound("There is no such checkpoint in this thread and namespace.")
-        [(document, metadata, kinds)] = rows
-        return Source(key, document, metadata, dict(kinds or ()))
+    def source(
+        self, thread_id: str, checkpoint_ns: str, id: str, edited: Collection[str]
+    ) -> Operation[Source]:
+        return source(thread_id, checkpoint_ns, id, edited)
 
     def draft(
         self, source: Source, values: Mapping[str, Any], note: Mapping[str, str], seal: Seal
@@ -225,91 +166,6 @@ class PostgresForks:
             return dict((yield Statement(sql, {**_wanted(thread_id, belongings), "target": target})))
         except UniqueViolation as error:  # an agent has just begun it
             raise taken from error
-
-
-class PostgresDraft:
-    """A copy of a checkpoint: a row that shares the values of the other, and new ones of what is edited."""
-
-    def __init__(
-        self, source: Source, values: Mapping[str, Any], note: Mapping[str, str], seal: Seal
-    ) -> None:
-        self._source, self._seal = source, seal
-        document, metadata = json.loads(source.document), json.loads(source.metadata)
-        metadata = metadata if isinstance(metadata, dict) else {}
-        self.step = step_of(metadata)
-        self._fresh, self._left = metadata_of_fork(metadata, note, values)
-        self._patch: dict[str, Any] = {}
-        if "updated_channels" in document or (not self._is_json and (document.get("v") or 0) >= 4):
-            self._patch["updated_channels"] = None
-        self._plain: dict[str, Any] = {}
-        self._blobs: list[tuple[str, str, str, bytes]] = []
-        self._versions: dict[str, Any] = {}
-        if values:
-            self._edit(values, document, metadata)
-
-    def put(self, id: str, ts: str) -> Operation[dict[str, Size]]:
-        source = self._source
-        edits = {
-            "edited": list(self._versions),
-            "plain": Jsonb(self._plain),
-            "versions": Jsonb(self._versions),
-        }
-        sql = _PUT.format(patch=_PATCH_VALUES if self._versions else _PATCH)
-        parameters = {
-            **source.key,
-            "new_id": id,
-            "patch": Jsonb({**self._patch, "id": id, "ts": ts}),
-            "left": list(self._left),
-            "fresh": Jsonb(self._fresh),
-            "document": source.document,
-            "metadata": source.metadata,
-            **(edits if self._versions else {}),
-        }
-        rows = yield Statement(sql, parameters)
-        if not rows:
-            raise CheckpointChanged("The checkpoint has changed meanwhile, or was deleted.")
-        for blob in self._blobs:
-            yield Statement(_BLOB, (source.key["thread"], source.key["ns"], *blob))
-        sizes = {"checkpoints": Size(1, rows[0][0])}
-        if self._blobs:
-            sizes["checkpoint_blobs"] = Size(len(self._blobs), sum(len(blob) for *_, blob in self._blobs))
-        return sizes
-
-    @property
-    def _is_json(self) -> bool:
-        """Whether LangGraph.js wrote it, which reads no value from the document."""
-        formats = {kind.partition("+")[0] for kind in self._source.kinds.values()}
-        return "json" in formats and formats <= {"json", "null"}
-
-    def _edit(
-        self, values: Mapping[str, Any], document: Mapping[str, Any], metadata: Mapping[str, Any]
-    ) -> None:
-        kinds = self._source.kinds
-        sealed = any("+" in kind for kind in kinds.values())
-        known, plain = document.get("channel_versions") or {}, document.get("channel_values") or {}
-        version = version_after(known)
-        for channel, value in values.items():
-            stored = as_stored(value, channel, metadata, held=channel in kinds or channel in plain)
-            self._versions[channel] = version
-            if is_plain(stored) and not sealed and not self._is_json:
-                self._plain[channel] = stored
-                continue
-            if is_snapshot(stored):
-                self._plain[channel] = True
-            kind, raw = self._packed(channel, stored)
-            if sealed:
-                kind, raw = self._seal.close(kind, raw)
-            self._blobs.append(
-                (channel, version if isinstance(version, str) else json.dumps(version), kind, raw)
-            )
-
-    def _packed(self, channel: str, value: Any) -> tuple[str, bytes]:
-        try:
-            if self._is_json:
-                return "json", FORMATS["json"].pack(value)
-            return InertSerializer().dumps_typed(value)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueRefused(f"The channel {channel!r} cannot hold this value: {error}") from None
 
 
 def _wanted(thread_id: str, belongings: Belongings) -> dict[str, Any]:

@@ -55,8 +55,8 @@ class PostgresWriter:
         self.schema = schema
         self._conn = conn
 
-    def read(self, operation: Operation[T]) -> T:
-        """Run an operation that only reads, before anything is locked."""
+    def run(self, operation: Operation[T]) -> T:
+        """Run an operation that prepares one that writes: nothing is locked."""
         return self._run(operation)
 
     def transact(self, operation: Callable[[], Operation[T]]) -> T:
@@ -117,7 +117,7 @@ def written(name: str) -> Iterator[None]:
     try:
         yield
     except errors.UniqueViolation:
-        raise ThreadExists("The thread came into being while it was copied.") from None
+        raise ThreadExists("The thread came into being meanwhile.") from None
     except (errors.ReadOnlySqlTransaction, errors.InsufficientPrivilege):
         raise NotWritable(f"The role may not write to {name}, or it is a standby.") from None
     except errors.LockNotAvailable:

@@ -33,8 +33,8 @@ class SqliteWriter:
         self.schema = schema
         self._conn = conn
 
-    def read(self, operation: Operation[T]) -> T:
-        """Run an operation that only reads, before anything is locked."""
+    def run(self, operation: Operation[T]) -> T:
+        """Run an operation that prepares one that writes: nothing is locked."""
         return run(self._conn, operation)
 
     def transact(self, operation: Callable[[], Operation[T]]) -> T:
