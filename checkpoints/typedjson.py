@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NoReturn
 
@@ -27,9 +28,11 @@ from checkpoints.inert.packing import encode, fingerprint
 from checkpoints.validity import faults
 
 TYPE = "$type"
+DTYPE = re.compile(r"[<>|=]?[?biufcmMSUV]\d*(\[\d*\w+\])?")
 UNWRITABLE = frozenset({"unreadable", "encrypted", "pickle"})
 DEPTH = 200
 PARTS = 1_000_000  # about 2 s of work
+MARGIN = 16  # levels around a value, of the 255 that can be packed
 LONGEST = 1_000_000  # characters of a text that is edited
 
 
@@ -105,12 +108,16 @@ def _mark(value: Any) -> dict[str, Any]:
 
 
 class NotTypedJson(ValueError):
-    """A text is not JSON, or is none that can be stored. Says where, and what is wrong there."""
+    """A text is not JSON, or is none that can be stored. Says where, and what is wrong there.
 
-    def __init__(self, place: str, reason: str) -> None:
+    `at` is the character where it stops to be JSON, None where it is JSON.
+    """
+
+    def __init__(self, place: str, reason: str, at: int | None = None) -> None:
         super().__init__(f"{place}: {reason}" if place else reason)
         self.place = place
         self.reason = reason
+        self.at = at
 
 
 def written(value: Any) -> str:
@@ -126,9 +133,10 @@ def parse(text: str) -> Any:
         data = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
         value = restored(data)
         json.dumps(data, ensure_ascii=False).encode()  # halves of surrogate pairs would be changed
-        encode(value)
+        encode(_nested(value))
     except json.JSONDecodeError as error:
-        raise NotTypedJson(f"line {error.lineno}, column {error.colno}", _in_words(error)) from None
+        place = f"line {error.lineno}, column {error.colno}"
+        raise NotTypedJson(place, _in_words(error), error.pos) from None
     except NotTypedJson:
         raise
     except RecursionError:
@@ -195,7 +203,12 @@ class _Typed:
         return Extension(Kind.DELTA, encode(self._inner("value")))
 
     def _extension(self) -> Extension:
-        return Extension(self._of("code", int), self._bytes("code", "base64"))
+        if (code := self._of("code", int)) not in range(-128, 128):
+            self._refuse("Codes of extensions are from -128 to 127.", "code")
+        found = Extension(code, self._bytes("code", "base64"))
+        if isinstance(seen := found.open(), Unreadable):
+            self._refuse(f"LangGraph cannot read it: {seen.reason}.", "base64")
+        return found
 
     def _object(self, name: str) -> Extension:
         module, dot, cls = name.rpartition(".")
@@ -219,6 +232,8 @@ class _Typed:
         shape = self._of("shape", list)
         if not all(type(length) is int for length in shape):
             self._refuse("A shape is a list of whole numbers.", "shape")
+        if not DTYPE.fullmatch(self._of("dtype", str)):
+            self._refuse("A dtype is one of plain numbers or texts, as <f8.", "dtype")
         fields = [self._of("dtype", str), shape, self._of("order", str), self._bytes(*self._data)]
         return Extension(Kind.NUMPY, encode(fields))
 
@@ -246,6 +261,8 @@ class _Typed:
             key = restored(item[0], f"{at}[0]")
             key = tuple(key) if isinstance(key, list) else key
             try:
+                if key in found:
+                    raise NotTypedJson(f"{at}[0]", "This key stands twice.")
                 found[key] = restored(item[1], f"{at}[1]")
             except TypeError:
                 raise NotTypedJson(f"{at}[0]", "This cannot be a key.") from None
@@ -286,6 +303,13 @@ class _Typed:
 
     def _refuse(self, reason: str, key: str = "") -> NoReturn:
         raise NotTypedJson(_below(self._place, key) if key in self._data else self._place, reason)
+
+
+def _nested(value: Any) -> Any:
+    """Return a value as deep in others as a checkpoint has it while a graph runs."""
+    for _ in range(MARGIN):
+        value = [value]
+    return value
 
 
 def _in_words(error: json.JSONDecodeError) -> str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from checkpoints.inert import Constructed, Extension
+from checkpoints.inert import Constructed, DeltaSnapshot, Extension
 from checkpoints.revival import MODULES
 
 DEPTH = 100
@@ -26,6 +26,49 @@ def faults(value: Any, place: str = "", depth: int = DEPTH) -> Iterator[tuple[st
         case list() | tuple() if depth:
             for number, item in enumerate(value):
                 yield from faults(item, f"{place}[{number}]", depth - 1)
+
+
+def classes(value: Any, depth: int = DEPTH) -> Iterator[str]:
+    """Yield the classes of the objects in a value that are not known here, each with its module."""
+    for seen in _objects(value, depth):
+        if MODULES.get(seen.name) != seen.module and seen.module != "builtins":
+            yield f"{seen.module}.{seen.name}"
+
+
+def strange_fields(before: Any, after: Any) -> Iterator[str]:
+    """Yield a sentence for each object with other fields than those of its class that were there before."""
+    known: dict[tuple[str, str], set[frozenset[str]]] = {}
+    for seen in _objects(before, DEPTH):
+        if isinstance(seen.payload, dict):
+            known.setdefault((seen.module, seen.name), set()).add(frozenset(seen.payload))
+    for seen in _objects(after, DEPTH):
+        forms = known.get((seen.module, seen.name), set())
+        if isinstance(seen.payload, dict) and forms and frozenset(seen.payload) not in forms:
+            yield _strange(seen.name, set(seen.payload), set(next(iter(forms))))
+
+
+def _strange(name: str, now: set[str], then: set[str]) -> str:
+    more, less = sorted(map(str, now - then)), sorted(map(str, then - now))
+    told = [f"no {', '.join(map(repr, less))}"] if less else []
+    told += [f"{', '.join(map(repr, more))} in addition"] if more else []
+    return f"A {name} that you typed has {' and '.join(told)}, unlike those that are stored."
+
+
+def _objects(value: Any, depth: int) -> Iterator[Constructed]:
+    match value:
+        case Extension() if depth:
+            seen = value.open()
+            if isinstance(seen, Constructed):
+                yield seen
+                yield from _objects(seen.payload, depth - 1)
+            elif isinstance(seen, DeltaSnapshot):
+                yield from _objects(seen.value, depth - 1)
+        case Mapping() if depth:
+            for item in value.values():
+                yield from _objects(item, depth - 1)
+        case list() | tuple() if depth:
+            for item in value:
+                yield from _objects(item, depth - 1)
 
 
 def _of_object(seen: Any, place: str, depth: int) -> Iterator[tuple[str, str]]:

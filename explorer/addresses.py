@@ -21,27 +21,52 @@ def timeline(
 
 
 def checkpoint(
-    store: str, thread: str, id: str, *, ns: str = "", density: str = "", branch: str = "", done: str = ""
+    store: str,
+    thread: str,
+    id: str,
+    *,
+    ns: str = "",
+    density: str = "",
+    branch: str = "",
+    done: str = "",
+    origin: str = "",
+    former: str = "",
 ) -> str:
-    return _checkpoint(store, thread, id) + _query(ns=ns, branch=branch, density=_density(density), done=done)
+    return _checkpoint(store, thread, id) + _query(
+        ns=ns, branch=branch, density=_density(density), done=done, origin=origin, former=former
+    )
 
 
-def fork(store: str, thread: str, id: str, *, ns: str = "") -> str:
-    return _checkpoint(store, thread, id) + "fork/" + _query(ns=ns)
+def fork(store: str, thread: str, id: str, *, ns: str = "", measure: bool = False) -> str:
+    return _checkpoint(store, thread, id) + "fork/" + _query(ns=ns, measure="1" if measure else "")
 
 
 def edit(
-    store: str, thread: str, id: str, *, ns: str = "", channel: str = "", path: tuple[int, ...] = ()
+    store: str,
+    thread: str,
+    id: str,
+    *,
+    ns: str = "",
+    channel: str | None = None,
+    path: tuple[int, ...] = (),
 ) -> str:
+    """Address the editor of a channel, of a part of it, or without one the choice of channels."""
     address = ".".join(map(str, path))
-    return _checkpoint(store, thread, id) + "edit/" + _query(ns=ns, channel=channel, path=address)
+    key = None if channel is None else tilde.encode(channel)
+    return _checkpoint(store, thread, id) + "edit/" + _query(ns=ns, channel=key, path=address)
 
 
-def compare(store: str, left: tuple[str, str, str], right: tuple[str, str, str] | None = None) -> str:
+def compare(
+    store: str,
+    left: tuple[str, str, str],
+    right: tuple[str, str, str] | None = None,
+    *,
+    before: str | None = None,
+) -> str:
     """Address a comparison of two checkpoints: thread, namespace and id of each."""
-    thread, ns, id = left
+    thread, ns, id = map(tilde.encode, left)  # forms send these on, and would change line breaks
     other = dict(zip(("with_thread", "with_ns", "with_id"), right or (), strict=False))
-    return f"/s/{store}/compare/" + _query(thread=thread, ns=ns, id=id, **other)
+    return f"/s/{store}/compare/" + _query(thread=thread, ns=ns, id=id, **other, before=before)
 
 
 def value(
@@ -73,14 +98,9 @@ def _checkpoint(store: str, thread: str, id: str) -> str:
     return f"/s/{store}/threads/{tilde.encode(thread)}/checkpoints/{tilde.encode(id)}/"
 
 
-def query(**parameters: object) -> str:
-    """Return the query of those parameters that have a value."""
-    return urlencode({key: value for key, value in parameters.items() if value not in (None, "")})
-
-
 def _query(**parameters: object) -> str:
-    text = query(**parameters)
-    return f"?{text}" if text else ""
+    given = {key: value for key, value in parameters.items() if value not in (None, "")}
+    return f"?{urlencode(given)}" if given else ""
 
 
 def _density(density: str) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.outline import brief
+from checkpoints.snapshot import id_time
 from checkpoints.stores.siblings import AUTHOR, REASON
 from explorer.bounds import TASKS, first
 from explorer.tasks import counted
-from explorer.wording import count, size
+from explorer.wording import ago, count, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +26,7 @@ TABLES = {
     "checkpoint_blobs": "value",
 }
 NAMESPACES_NAMED = 12
+BUSY_SECONDS = 60
 
 
 def note(metadata: Mapping[str, Any]) -> str:
@@ -69,3 +72,11 @@ def prospect(outlook: Outlook) -> Prospect:
         reused=", ".join(counted(outlook.reused)),
         asks=tuple(brief(asked.value, 400) for asked in first(outlook.asks, TASKS)[0]),
     )
+
+
+def busy(head: str) -> str:
+    """Say when the thread's head was stored, where an agent may be at work on it; else nothing."""
+    now, at = datetime.now(UTC), id_time(head)
+    if at is None or (now - at).total_seconds() > BUSY_SECONDS:
+        return ""
+    return ago(at, now)

@@ -1,4 +1,4 @@
-"""GET parameters, read by forms: a bad value falls back to the default and never breaks a page."""
+"""What requests ask for. A bad GET parameter falls back to the default; a bad field of a form is said."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.validators import ProhibitNullCharactersValidator as NoNull
+
+from explorer import tilde
 
 if TYPE_CHECKING:
     from django.http import QueryDict
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 DENSITIES = ("compact", "steps", "everything")
 DEFAULT_DENSITY = "steps"
 FORKS = ("in-place", "thread", "edit")
+LONGEST_ID = 4_000  # characters in an address
 PATH = r"^\d{1,9}(\.\d{1,9})*$"
 PARTS = ("values", "writes", "metadata", "delta")
 
@@ -25,6 +28,21 @@ class Text(forms.CharField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(required=False, strip=False, **kwargs)
         self.validators = [each for each in self.validators if not isinstance(each, NoNull)]
+
+
+class Key(Text):
+    """Text that a link or a hidden field sends in tilde-encoding; what is typed by hand may be plain."""
+
+    def clean(self, value: Any) -> str:
+        return plain(super().clean(value))
+
+
+def plain(text: str) -> str:
+    """Return a text that may be tilde-encoded as it is meant."""
+    try:
+        return tilde.decode(text)
+    except ValueError:
+        return text
 
 
 class Parameters(forms.Form):
@@ -50,13 +68,25 @@ class TimelineParameters(Parameters):
 
 
 class CheckpointParameters(TimelineParameters):
+    """`done` is what has just made the checkpoint, `origin` the thread that it was forked from.
+
+    `former` is the head that a fork in place has taken the place of.
+    """
+
     done = forms.ChoiceField(required=False, choices=[(name, name) for name in FORKS])
+    origin = Text()
+    former = Text()
+
+
+class ForkParameters(Parameters):
+    ns = Text()
+    measure = forms.BooleanField(required=False)
 
 
 class CompareParameters(Parameters):
-    thread = Text()
-    ns = Text()
-    id = Text()
+    thread = Key()
+    ns = Key()
+    id = Key()
     with_thread = Text()
     with_ns = Text()
     with_id = Text()
@@ -71,7 +101,7 @@ class EditParameters(Parameters):
 class EditForm(forms.Form):
     """What is to be done with the values that were typed, which are read beside this form."""
 
-    action = forms.ChoiceField(choices=[(name, name) for name in ("review", "edit", "fork")])
+    action = forms.ChoiceField(choices=[(name, name) for name in ("choose", "review", "edit", "fork")])
     reason = Text(max_length=500)
     author = Text(max_length=100)
     basis = Text()
@@ -90,6 +120,8 @@ class ForkForm(forms.Form):
         found = super().clean() or self.cleaned_data
         if found.get("kind") == "thread" and not found.get("target"):
             self.add_error("target", "Give the new thread an id.")
+        if len(tilde.encode(found.get("target") or "")) > LONGEST_ID:
+            self.add_error("target", "This id is too long for the address of a page.")
         return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from checkpoints.branches import Link, Tree
@@ -13,6 +12,7 @@ from explorer import addresses
 from explorer.bounds import METADATA, TASKS, first
 from explorer.forks import note
 from explorer.lanes import drawing, width
+from explorer.pages import alike
 from explorer.rows import joined
 from explorer.summary import summary, title
 from explorer.tasks import next_text, task_line
@@ -91,12 +91,8 @@ def originals(related: Sequence[Step]) -> Mapping[str, Step]:
             if other.at.parent_id == step.at.parent_id and other.at.id < step.at.id
         ]
         if step.at.source == "fork" and siblings:
-            found[step.at.id] = max(siblings, key=partial(_alike, step))  # the oldest of several
+            found[step.at.id] = max(siblings, key=lambda other: alike(step.at, other.at))  # the oldest
     return found
-
-
-def _alike(step: Step, other: Step) -> int:
-    return sum(step.at.versions.get(name) == version for name, version in other.at.versions.items())
 
 
 def rows(lines: Iterable[StepLine], now: datetime) -> SafeString:

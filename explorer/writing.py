@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.http import HttpResponseRedirect
 
-from checkpoints.errors import CheckpointChanged, NotWritable
+from checkpoints.errors import CheckpointChanged, ForkRefused, NotWritable
 
 if TYPE_CHECKING:
     from checkpoints.stores import Store
     from checkpoints.stores.records import CheckpointRow
 
+LONGEST = 12_000  # characters; Django redirects to no more than 16 KB
+IN_PYTHON = "checkpoints.forking forks it from Python."
 READ_ONLY = "This explorer is read-only: it was started with --read-only."
 
 
@@ -22,10 +24,15 @@ async def refusal(opened: Store) -> str:
     return READ_ONLY if settings.EXPLORER_READ_ONLY else await opened.write_refusal() or ""
 
 
-def require(reason: str, basis: str, seen: str) -> None:
-    """Raise NotWritable for a reason, and CheckpointChanged where a form has seen something else."""
+def require(reason: str, basis: str, seen: str, back: str) -> None:
+    """Raise NotWritable for a reason, and CheckpointChanged where a form has seen something else.
+
+    After the fork a browser is sent to an address as long as the one that leads `back`.
+    """
     if reason:
         raise NotWritable(reason)
+    if len(back) > LONGEST:
+        raise ForkRefused("The thread's id is too long for the address of a page.", advice=IN_PYTHON)
     if basis != seen:
         raise CheckpointChanged("The checkpoint has changed since this form was made.")
 

@@ -42,10 +42,11 @@ class Forkable:
         found = sorted(map(repr, self.saver.list(None)))
         return repr(found)
 
-    async def post(self, url: str, form: Any, **data: str) -> Any:
+    async def post(self, url: str, form: Any, **data: Any) -> Any:
         """Send a form of a page as a browser does, with its hidden fields."""
         fields = {field["name"]: field.attributes.get("value", "") for field in form.find("input[name]")}
-        if form.find("textarea[name]"):
-            fields["channel"] = [field["value"] for field in form.find("input[name=channel]")]
-            fields["text"] = [area.text.removeprefix("\n") for area in form.find("textarea[name]")]
+        if areas := form.find("textarea[name]"):
+            for name in ("name", "path"):
+                fields[name] = [field["value"] for field in form.find(f"input[name={name}]")]
+            fields["text"] = [area.text.removeprefix("\n") for area in areas]
         return await self.browser.post(url, {**fields, **data})

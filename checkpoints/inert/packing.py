@@ -32,7 +32,24 @@ def encode(value: Any) -> bytes:
 
 def fingerprint(value: Any) -> bytes:
     """Pack a value for comparison only: unlike `==` it tells 1 from True, and packs what is rotten."""
-    return ormsgpack.packb(value, default=_comparable, option=_PACK)
+    try:
+        return ormsgpack.packb(value, default=_comparable, option=_PACK)
+    except ormsgpack.MsgpackEncodeError:  # numbers of more than 64 bits, which JSON has, or nested too deeply
+        return repr(_sized(value)).encode("utf-8", "surrogatepass")
+
+
+def _sized(value: Any) -> Any:
+    """Return a value whose long numbers are hexadecimal: Python refuses to write the longest otherwise."""
+    match value:
+        case int() if value.bit_length() > 64:
+            return ("int", hex(value))
+        case dict():
+            return {repr(_sized(key)): _sized(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_sized(item) for item in value]
+        case Extension() | Deferred() | Rotten() | Encrypted() | Pickled():
+            return type(value).__name__, value.raw
+    return value
 
 
 def _packable(value: Any) -> ormsgpack.Ext | ormsgpack.Fragment:

@@ -41,6 +41,8 @@ class _Msgpack:
         return msgpacked.mapped(parts.items())
 
     def pack(self, value: Any) -> bytes:
+        if isinstance(value, bytearray):
+            return msgpacked.packed_bytearray(bytes(value))
         return packing.encode(value)
 
     def unpack(self, raw: bytes) -> Any:

@@ -89,7 +89,10 @@ def execute(conn: sqlite3.Connection, statement: Statement) -> list[Row]:
     """Execute one statement and return its rows as tuples, whatever the connection's owner has for rows."""
     cursor = conn.cursor()
     cursor.row_factory = None
-    if statement.many is not None:
-        cursor.executemany(statement.sql, statement.many)
-        return []
-    return cursor.execute(statement.sql, statement.parameters).fetchall()
+    try:
+        if statement.many is not None:
+            cursor.executemany(statement.sql, statement.many)
+            return []
+        return cursor.execute(statement.sql, statement.parameters).fetchall()
+    finally:
+        cursor.close()  # in an error's traceback it would live on, and with it the file's lock

@@ -217,4 +217,11 @@ def parents_of(text: str | None) -> Mapping[str, str] | None:
         return None
     if not isinstance(found, dict):
         return None
-    return {ns: id for ns, id in found.items() if isinstance(id, str)}
+    return {ns: id for ns, id in found.items() if _is_text(ns) and _is_text(id)}
+
+
+def _is_text(name: Any) -> bool:
+    try:
+        return isinstance(name, str) and bool(name.encode() or True)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from checkpoints.errors import CheckpointNotFound
 from checkpoints.inert import channel_spans
 from checkpoints.outline import brief, parts
 from checkpoints.steps import Step, steps
 from checkpoints.stores import read
-from checkpoints.stores.records import TimelinePage
 from explorer import addresses, writing
 from explorer.bounds import CHANNELS, VERSIONS, WRITES, first
 from explorer.changes import Change, changed, changes, is_own, unchanged
 from explorer.forks import note
 from explorer.forms import CheckpointParameters
 from explorer.offload import offload
+from explorer.pages import one, original
 from explorer.rendering import screen, wants_fragment
 from explorer.steps import rows, user_metadata
 from explorer.stores import located
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
     from checkpoints.inert import InertSerializer
     from checkpoints.snapshot import PendingWrite, Snapshot
     from checkpoints.stores import Store
-    from checkpoints.stores.records import CheckpointRow
+    from checkpoints.stores.records import CheckpointRow, TimelinePage
 
 
 PATH_SHOWN = 300
@@ -112,7 +110,10 @@ class CheckpointScreen:
     seen: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     snippet: str
     note: str
+    copies: tuple[str, str, str] | None
     done: str
+    former_href: str
+    origin: tuple[str, str] | None
     is_head: bool
     writable: bool
     fork_href: str
@@ -125,18 +126,25 @@ class CheckpointScreen:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the checkpoint stands, and what can be done with it; `done` is what has just been done."""
+    """Where the checkpoint stands, what can be done with it, and what it copies.
+
+    `done` is what has just been done, `former` the head that it took the place of, `origin` the thread that
+    it came from.
+    """
 
     head: bool
     writable: bool
     density: str
     branch: str
+    copies: Snapshot | None
     done: str
+    former: str
+    origin: str
 
 
 DONE = {
     "in-place": "Forked. This is the head now: the next invoke continues from here.",
-    "thread": "Forked into this thread. It is one of its own, which nothing else knows of yet.",
+    "thread": "Forked into this new thread: an exact copy of all that led to this step.",
     "edit": "Forked with your values. This is the head now: the next invoke continues from here.",
 }
 
@@ -169,24 +177,15 @@ async def _load(
         writable=not await writing.refusal(opened),
         density=asked["density"] or "",
         branch=asked["branch"] or "",
+        copies=await original(opened, page),
         done=DONE.get(asked["done"], ""),
+        former=asked["former"] or "",
+        origin=asked["origin"] or "",
     )
     shown = await offload(weight, _screen, store, thread, ns, page, opened.serde, place)
     if alone:
         return shown, None
     return shown, await timeline_screen.load(opened, store, thread, {**asked, "ns": ns}, selected=id)
-
-
-async def one(opened: Store, thread: str, ns: str, id: str) -> TimelinePage:
-    """Read one checkpoint whole, with its parent and both their writes, as a page of one."""
-    row = await opened.checkpoint_row(thread, ns, id)
-    writes = {id: await opened.writes(thread, ns, id)}
-    parents = {}
-    if parent_id := row.parent_checkpoint_id:
-        with suppress(CheckpointNotFound):
-            parents[parent_id] = await opened.checkpoint_row(thread, ns, parent_id)
-            writes[parent_id] = await opened.writes(thread, ns, parent_id)
-    return TimelinePage((row,), writes, parents)
 
 
 def _screen(
@@ -231,7 +230,10 @@ def _screen(
         seen=tuple((node, tuple(_texts(seen))) for node, seen in first(at.seen.items(), VERSIONS)[0]),
         snippet=snippet(thread, ns, at.id),
         note=note(at.metadata) if at.source == "fork" else "",
+        copies=_copies(store, thread, ns, at, place),
         done=place.done,
+        former_href=addresses.fork(store, thread, place.former, ns=ns) if place.former else "",
+        origin=_origin(store, ns, at, place),
         is_head=place.head,
         writable=place.writable,
         fork_href=addresses.fork(store, thread, at.id, ns=ns),
@@ -260,6 +262,24 @@ def _channel(
         return Channel(name, held, value_view(value, address))
     edit = partial(addresses.edit, store, thread, at.id, ns=ns, channel=name)
     return Channel(name, held, value_view(value, address, edit=edit), edit())
+
+
+def _copies(store: str, thread: str, ns: str, at: Snapshot, place: Place) -> tuple[str, str, str] | None:
+    """Return the step of what a fork copies, its address, and that of the comparison with it."""
+    if (copied := place.copies) is None:
+        return None
+    return (
+        number(copied.step),
+        addresses.checkpoint(store, thread, copied.id, ns=ns, density=place.density, branch=place.branch),
+        addresses.compare(store, (thread, ns, copied.id), (thread, ns, at.id)),
+    )
+
+
+def _origin(store: str, ns: str, at: Snapshot, place: Place) -> tuple[str, str] | None:
+    """Return the thread that the new one was forked from, and the address of the step there."""
+    if not place.origin:
+        return None
+    return place.origin, addresses.checkpoint(store, place.origin, at.id, ns=ns)
 
 
 def _parent_href(store: str, thread: str, ns: str, step: Step, place: Place) -> str:

@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from checkpoints import outlook
-from checkpoints.deltas import delta_items
-from checkpoints.difference import differ
-from checkpoints.errors import NotFound
+from checkpoints.errors import ForkRefused
 from checkpoints.forking import afork
-from checkpoints.inert import DeltaSnapshot, Extension
-from checkpoints.outline import at_path, with_part
-from checkpoints.steps import steps
+from checkpoints.snapshot import Snapshot
+from checkpoints.steps import DELTA_COUNTERS, steps
 from checkpoints.stores import read
 from checkpoints.stores.records import Size
-from checkpoints.typedjson import NotTypedJson, editable, parse
-from explorer import addresses, writing
+from explorer import addresses, tilde, writing
 from explorer.bounds import CHANNELS, first
-from explorer.changes import Change, between, is_own
-from explorer.forks import Prospect, Written, prospect, written
-from explorer.forms import EditForm, EditParameters, as_path
+from explorer.changes import is_own
+from explorer.editing import MOST, Asked, Edited, Field, Held, edited, field, items_of
+from explorer.forks import Prospect, Written, busy, prospect, written
+from explorer.forms import EditForm, EditParameters, plain
 from explorer.offload import offload
+from explorer.pages import one
 from explorer.rendering import screen
 from explorer.stores import located
 from explorer.summary import title
 from explorer.values import stored_type
-from explorer.views.checkpoint import one
-from explorer.views.fork import busy
 from explorer.wording import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest, HttpResponse, QueryDict
 
-    from checkpoints.outline import Path
-    from checkpoints.steps import Step
+    from checkpoints.inert import InertSerializer
     from checkpoints.stores import Location, Store
-
-LINES_SHOWN = 40
+    from checkpoints.stores.records import TimelinePage
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,35 +41,14 @@ class Choice:
     """A channel that can be chosen to be edited."""
 
     name: str
+    key: str
     type: str
     chosen: bool
-    href: str
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """The text of one channel: what is stored, or what was typed, and what is wrong with that."""
-
-    name: str
-    type: str
-    text: str
-    lines: int
-    delta: bool
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Edited:
-    """What was typed: the new values by channel, and how they differ from the old ones."""
-
-    values: Mapping[str, Any]
-    changes: tuple[Change, ...]
-    unchanged: str
 
 
 @dataclass(frozen=True, slots=True)
 class EditScreen:
-    """What the page of an edit shows."""
+    """What the page of an edit shows; `edited` is what was typed, when nothing is wrong with it."""
 
     id: str
     ns: str
@@ -87,167 +60,122 @@ class EditScreen:
     busy: str
     basis: str
     choices: tuple[Choice, ...]
+    more_choices: int
     fields: tuple[Field, ...]
-    part: str
-    whole_href: str
+    edited: Edited | None
     here: Written
     here_next: Prospect
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A checkpoint with the values that can be edited: those it holds, and those of DeltaChannels."""
+    """A checkpoint's rows, what its DeltaChannels are made of, and what is known of the store."""
 
-    step: Step
-    values: Mapping[str, Any]
-    deltas: Mapping[str, list[Any]]
-    path: Path
+    page: TimelinePage
+    serde: InertSerializer
+    histories: Mapping[str, Mapping[str, Any]]
     refusal: str
     head: str
 
-    def stored(self, name: str) -> Any:
-        """Return the whole value of a channel."""
-        return self.values[name] if name in self.values else self.deltas.get(name, [])
-
-    def part(self, name: str) -> Any:
-        """Return what is edited of a channel: all of it, or one part."""
-        try:
-            return at_path(self.stored(name), self.path)
-        except LookupError:
-            raise NotFound("There is no such part in this value.", advice="Edit the whole value.") from None
-
 
 async def edit(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
-    asked = EditParameters.read(request.GET)
-    ns, path = asked["ns"] or "", as_path(asked["path"])
+    ns = EditParameters.read(request.GET)["ns"] or ""
     location, form = located(store), EditForm(request.POST or None)
-    names = request.POST.getlist("channel") or request.GET.getlist("channel")
-    loaded = await read(location, lambda opened: _load(opened, thread, ns, checkpoint_id, names, path))
-    texts = request.POST.getlist("text")
-    shown = await offload(loaded.step.at.row.size, _screen, store, thread, ns, loaded, names, texts)
-    edited = _edited(loaded, shown.fields) if form.is_bound and form.is_valid() else None
-    if edited and form.cleaned_data["action"] == "fork" and edited.changes:
-        writing.require(shown.refusal, shown.basis, form.cleaned_data["basis"])
-        return writing.done(await _forked(form, location, store, thread, ns, checkpoint_id, edited))
-    reviewed = edited if form.is_bound and form.cleaned_data.get("action") != "edit" else None
-    context = {"edit": _with_outlook(shown, loaded, edited), "form": form, "edited": reviewed}
-    response = screen(
-        request, "edit/page.html", "edit/_edit.html", {**context, "store": store, "thread": thread}
-    )
-    response.status_code = 422 if _has_problem(shown) and form.is_bound else 200
+    asked = _asked(request.GET, request.POST)
+    loaded = await read(location, lambda opened: _load(opened, thread, ns, checkpoint_id, asked))
+    weight = loaded.page.checkpoints[0].size + 10 * sum(len(each.text or "") for each in asked)
+    shown = await offload(weight, _screen, store, thread, ns, loaded, asked)
+    action = form.cleaned_data.get("action") if form.is_valid() else ""
+    if action == "fork" and shown.edited and shown.edited.changes:
+        writing.require(shown.refusal, shown.basis, form.cleaned_data["basis"], shown.back_href)
+        return writing.done(await _forked(form, location, store, thread, ns, loaded, shown.edited))
+    review = shown.edited if action in ("review", "fork") else None
+    context = {"edit": shown, "form": form, "edited": review, "store": store, "thread": thread}
+    response = screen(request, "edit/page.html", "edit/_edit.html", context)
+    wrong = form.errors or (action in ("review", "fork") and not shown.edited and not shown.refusal)
+    response.status_code = 422 if form.is_bound and wrong else 200
     return response
 
 
+def _asked(query: QueryDict, posted: QueryDict) -> list[Asked]:
+    """Return what is to be edited: what the address names, or what a form has sent. Raises ForkRefused."""
+    if posted:
+        names = [plain(key) for key in posted.getlist("name")]
+        texts = zip(names, posted.getlist("path"), posted.getlist("text"), strict=False)
+        found = [Asked(*each) for each in texts]
+        if posted.get("action") == "choose":
+            chosen = [plain(key) for key in posted.getlist("channel")]
+            named = {each.name for each in found}
+            found = [each for each in found if each.name in chosen]
+            found += [Asked(name) for name in chosen if name not in named]
+    else:
+        names = [plain(key) for key in query.getlist("channel")]
+        path = (EditParameters.read(query)["path"] or "") if len(names) == 1 else ""
+        found = [Asked(name, path) for name in names]
+    found = list({(each.name, each.path): each for each in found}.values())
+    if len(found) > MOST:
+        raise ForkRefused(f"At most {MOST} channels can be edited at once.", advice="Choose fewer of them.")
+    return found
+
+
 async def _forked(
-    form: EditForm, location: Location, store: str, thread: str, ns: str, id: str, edited: Edited
+    form: EditForm, location: Location, store: str, thread: str, ns: str, loaded: Loaded, new: Edited
 ) -> str:
     """Write the fork and return its address."""
-    asked = form.cleaned_data
+    asked, id = form.cleaned_data, loaded.page.checkpoints[0].checkpoint_id
     made = await afork(
-        location, thread, id, ns, values=edited.values, reason=asked["reason"], author=asked["author"]
+        location, thread, id, ns, values=new.values, reason=asked["reason"], author=asked["author"]
     )
-    return addresses.checkpoint(store, thread, made.checkpoint_id, ns=ns, done="edit")
+    return addresses.checkpoint(store, thread, made.checkpoint_id, ns=ns, done="edit", former=loaded.head)
 
 
-async def _load(opened: Store, thread: str, ns: str, id: str, names: Sequence[str], path: Path) -> Loaded:
-    [step] = steps(await one(opened, thread, ns, id), opened.serde)
-    head = await opened.head(thread, ns) or id
+async def _load(opened: Store, thread: str, ns: str, id: str, asked: Sequence[Asked]) -> Loaded:
+    page = await one(opened, thread, ns, id)
+    counted = Snapshot(page.checkpoints[0], opened.serde).metadata.get(DELTA_COUNTERS)
+    deltas = [each.name for each in asked if isinstance(counted, dict) and each.name in counted]
     config: Any = {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": id}}
-    deltas = {name: await delta_items(opened.saver, config, name) for name in step.deltas if name in names}
-    held = {name: value for name, value in step.at.values.items() if not is_own(name, step)}
-    part = path if len(names) == 1 else ()
-    return Loaded(step, held, deltas, part, await writing.refusal(opened), head)
+    histories = await opened.saver.aget_delta_channel_history(config=config, channels=deltas)
+    return Loaded(
+        page, opened.serde, histories, await writing.refusal(opened), await opened.head(thread, ns) or id
+    )
 
 
-def _screen(
-    store: str, thread: str, ns: str, loaded: Loaded, names: Sequence[str], texts: Sequence[str]
-) -> EditScreen:
-    at = loaded.step.at
-    known = {**loaded.values, **dict.fromkeys(loaded.step.deltas)}
-    if unknown := [name for name in names if name not in known]:
-        raise NotFound(
-            f"There is no channel {unknown[0]!r} to edit in this checkpoint.",
-            advice="Go back to the checkpoint and choose one from there.",
-        )
-    typed = dict(zip(names, texts, strict=False))
+def _screen(store: str, thread: str, ns: str, loaded: Loaded, asked: Sequence[Asked]) -> EditScreen:
+    [step] = steps(loaded.page, loaded.serde)
+    at = step.at
+    own = {name: value for name, value in at.values.items() if not is_own(name, step)}
+    items = {name: items_of(loaded.histories.get(name, {})) for name in step.deltas}
+    held = Held(
+        values=own,
+        deltas={name: found for name, (found, _) in items.items()},
+        reasons={name: reason for name, (_, reason) in items.items()},
+    )
+    fields = tuple(field(held, each) for each in asked)
+    new = edited(held, fields)
+    known, beyond = first([*own, *step.deltas], CHANNELS)
+    chosen = {each.name for each in asked}
     return EditScreen(
         id=at.id,
         ns=ns,
         step=number(at.step),
-        title=title(loaded.step),
+        title=title(step),
         back_href=addresses.checkpoint(store, thread, at.id, ns=ns),
         refusal=loaded.refusal,
         problem=at.problem or "",
         busy=busy(loaded.head),
         basis=writing.basis_of(at.row),
-        choices=tuple(_choice(store, thread, ns, loaded, name, names) for name in first(known, CHANNELS)[0]),
-        fields=tuple(_field(loaded, name, typed.get(name)) for name in dict.fromkeys(names)),
-        part=".".join(map(str, loaded.path)),
-        whole_href=addresses.edit(store, thread, at.id, ns=ns, channel=names[0] if names else ""),
+        choices=tuple(
+            Choice(
+                name,
+                tilde.encode(name),
+                stored_type(own[name]) if name in own else "DeltaChannel",
+                name in chosen,
+            )
+            for name in known
+        ),
+        more_choices=beyond,
+        fields=fields,
+        edited=new,
         here=written({"checkpoints": Size(1, writing.bytes_in_place(at.row))}, (ns,)),
-        here_next=prospect(outlook.in_place(loaded.step)),
+        here_next=prospect(outlook.in_place(step, new.values if new else ())),
     )
-
-
-def _choice(store: str, thread: str, ns: str, loaded: Loaded, name: str, chosen: Sequence[str]) -> Choice:
-    delta = name not in loaded.values
-    return Choice(
-        name=name,
-        type="DeltaChannel" if delta else stored_type(loaded.values[name]),
-        chosen=name in chosen,
-        href=addresses.edit(store, thread, loaded.step.at.id, ns=ns, channel=name),
-    )
-
-
-def _field(loaded: Loaded, name: str, typed: str | None) -> Field:
-    """Return a channel's field with what was typed, else with what is stored."""
-    value, delta = loaded.part(name), name in loaded.deltas
-    try:
-        stored = editable(value)
-    except NotTypedJson as error:
-        return Field(name, stored_type(value), "", 1, delta, f"It cannot be edited. {error.reason}")
-    text = stored if typed is None else typed
-    field = Field(name, stored_type(value), text, min(max(text.count("\n") + 2, 3), LINES_SHOWN), delta)
-    try:
-        new = parse(text)
-    except NotTypedJson as error:
-        return replace(field, problem=_sentence(error))
-    if _is_snapshot(value) and not _is_snapshot(new):
-        return replace(
-            field, problem='It is a DeltaChannel: keep its {"$type": "DeltaSnapshot", "value": …}.'
-        )
-    return field
-
-
-def _is_snapshot(value: Any) -> bool:
-    return isinstance(value, Extension) and isinstance(value.open(), DeltaSnapshot)
-
-
-def _sentence(error: NotTypedJson) -> str:
-    return f"{error.place}: {error.reason}" if error.place else error.reason
-
-
-def _has_problem(shown: EditScreen) -> bool:
-    return any(field.problem for field in shown.fields)
-
-
-def _edited(loaded: Loaded, fields: Sequence[Field]) -> Edited | None:
-    """Return what was typed, None while something is wrong with it."""
-    if not fields or any(field.problem for field in fields):
-        return None
-    before = {field.name: loaded.stored(field.name) for field in fields}
-    typed = {field.name: parse(field.text) for field in fields}
-    after = {name: with_part(before[name], loaded.path, part) for name, part in typed.items()}
-    changed = [name for name in after if differ(before[name], after[name])]
-    return Edited(
-        values={name: after[name] for name in changed},
-        changes=tuple(between(before, after, changed)),
-        unchanged=", ".join(name for name in after if name not in changed),
-    )
-
-
-def _with_outlook(shown: EditScreen, loaded: Loaded, edited: Edited | None) -> EditScreen:
-    """Say what follows the edit: a new value may wake nodes that react to its channel."""
-    if not edited:
-        return shown
-    return replace(shown, here_next=prospect(outlook.in_place(loaded.step, edited.values)))

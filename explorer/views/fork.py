@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from checkpoints import outlook
 from checkpoints.errors import ThreadExists
 from checkpoints.forking import afork, afork_thread
-from checkpoints.snapshot import id_time
 from checkpoints.steps import steps
 from checkpoints.stores import read
 from checkpoints.stores.records import Size
 from explorer import addresses, writing
-from explorer.forks import Prospect, Written, prospect, written
-from explorer.forms import ForkForm, TimelineParameters
+from explorer.forks import Prospect, Written, busy, prospect, written
+from explorer.forms import ForkForm, ForkParameters
+from explorer.offload import offload
+from explorer.pages import one
 from explorer.rendering import screen
 from explorer.stores import located
 from explorer.summary import title
-from explorer.views.checkpoint import one
-from explorer.wording import ago, number
+from explorer.wording import number
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
+    from checkpoints.inert import InertSerializer
     from checkpoints.steps import Step
     from checkpoints.stores import Location, Store
+    from checkpoints.stores.forks import Belongings, Sizes
+    from checkpoints.stores.records import CheckpointRow, TimelinePage
 
-BUSY_SECONDS = 60
+MEASURED = 5_000  # checkpoints of a thread that are followed and weighed unasked
 
 
 @dataclass(frozen=True, slots=True)
 class ForkScreen:
-    """What the page of a fork shows. `head` is the id of the namespace's head now."""
+    """What the page of a fork shows. `head` is the id of the namespace's head now.
+
+    What a new thread gets (`there`) is None where it has not been measured.
+    """
 
     id: str
     ns: str
@@ -43,80 +48,116 @@ class ForkScreen:
     head: str
     head_href: str
     back_href: str
+    measure_href: str
     refusal: str
     problem: str
     busy: str
     basis: str
     here: Written
     here_next: Prospect
-    there: Written
+    there: Written | None
     there_next: Prospect
     suggestion: str
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checkpoint's rows, and what is known of its thread and of the store."""
+
+    page: TimelinePage
+    serde: InertSerializer
+    refusal: str
+    head: str
+    measured: tuple[Belongings, Sizes] | None
+
+    @property
+    def row(self) -> CheckpointRow:
+        return self.page.checkpoints[0]
+
+
 async def fork(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
-    ns = TimelineParameters.read(request.GET)["ns"] or ""
-    location = located(store)
-    shown = await read(location, lambda opened: _load(opened, store, thread, ns, checkpoint_id))
-    form = ForkForm(request.POST or None, initial={"target": shown.suggestion})
-    if request.method == "POST" and form.is_valid():
-        writing.require(shown.refusal, shown.basis, form.cleaned_data["basis"])
-        if href := await _forked(form, location, store, thread, ns, checkpoint_id):
+    asked = ForkParameters.read(request.GET)
+    ns, location = asked["ns"] or "", located(store)
+    form = ForkForm(request.POST or None)
+    if form.is_bound and form.is_valid():
+        loaded = await read(location, lambda opened: _load(opened, thread, ns, checkpoint_id))
+        back = addresses.checkpoint(store, thread, checkpoint_id, ns=ns)
+        writing.require(loaded.refusal, writing.basis_of(loaded.row), form.cleaned_data["basis"], back)
+        if href := await _forked(form, location, store, loaded):
             return writing.done(href)
+    measure = bool(asked["measure"])
+    loaded = await read(
+        location, lambda opened: _load(opened, thread, ns, checkpoint_id, measure=measure, weigh=True)
+    )
+    shown = await offload(loaded.row.size, _screen, store, loaded)
     context = {"fork": shown, "form": form, "store": store, "thread": thread}
     response = screen(request, "fork/page.html", "fork/_fork.html", context)
     response.status_code = 422 if form.is_bound else 200
     return response
 
 
-async def _forked(
-    form: ForkForm, location: Location, store: str, thread: str, ns: str, id: str
-) -> str | None:
+async def _forked(form: ForkForm, location: Location, store: str, loaded: Loaded) -> str | None:
     """Write the fork that the form asks for, and return its address; None where the form has to change."""
-    asked = form.cleaned_data
+    asked, row = form.cleaned_data, loaded.row
+    thread, ns, id = row.thread_id, row.checkpoint_ns, row.checkpoint_id
     if asked["kind"] == "in-place":
         made = await afork(location, thread, id, ns, reason=asked["reason"], author=asked["author"])
-        return addresses.checkpoint(store, thread, made.checkpoint_id, ns=ns, done="in-place")
+        return addresses.checkpoint(
+            store, thread, made.checkpoint_id, ns=ns, done="in-place", former=loaded.head
+        )
     try:
         made = await afork_thread(location, thread, asked["target"], id, ns)
     except ThreadExists as error:
         form.add_error("target", str(error))
         return None
-    return addresses.checkpoint(store, made.thread_id, id, ns=ns, done="thread")
+    return addresses.checkpoint(store, made.thread_id, id, ns=ns, done="thread", origin=thread)
 
 
-async def _load(opened: Store, store: str, thread: str, ns: str, id: str) -> ForkScreen:
-    head = await opened.head(thread, ns) or id
-    [step] = steps(await one(opened, thread, ns, id), opened.serde)
-    found, sizes = await opened.belongings(thread, ns, id)
-    row = step.at.row
+async def _load(
+    opened: Store, thread: str, ns: str, id: str, *, measure: bool = False, weigh: bool = False
+) -> Loaded:
+    """Read a checkpoint. What a new thread gets is measured if asked for, or in short threads to `weigh`."""
+    page = await one(opened, thread, ns, id)
+    if weigh and not measure:
+        held = await opened.namespaces(thread)
+        measure = sum(row.checkpoints for row in held) <= MEASURED and not any(row.at_least for row in held)
+    return Loaded(
+        page=page,
+        serde=opened.serde,
+        refusal=await writing.refusal(opened),
+        head=await opened.head(thread, ns) or id,
+        measured=await opened.belongings(thread, ns, id) if measure else None,
+    )
+
+
+def _screen(store: str, loaded: Loaded) -> ForkScreen:
+    [step] = steps(loaded.page, loaded.serde)
+    row = loaded.row
+    thread, ns, id = row.thread_id, row.checkpoint_ns, row.checkpoint_id
+    there = None
+    if loaded.measured:
+        found, sizes = loaded.measured
+        there = written(sizes, tuple(found.ids))
     return ForkScreen(
         id=id,
         ns=ns,
         step=number(step.at.step),
         title=title(step),
-        is_head=head == id,
-        head=head,
-        head_href=addresses.checkpoint(store, thread, head, ns=ns),
+        is_head=loaded.head == id,
+        head=loaded.head,
+        head_href=addresses.checkpoint(store, thread, loaded.head, ns=ns),
         back_href=addresses.checkpoint(store, thread, id, ns=ns),
-        refusal=await writing.refusal(opened),
+        measure_href=addresses.fork(store, thread, id, ns=ns, measure=True),
+        refusal=loaded.refusal,
         problem=step.at.problem or "",
-        busy=busy(head),
+        busy=busy(loaded.head),
         basis=writing.basis_of(row),
         here=written({"checkpoints": Size(1, writing.bytes_in_place(row))}, (ns,)),
         here_next=prospect(outlook.in_place(step)),
-        there=written(sizes, tuple(found.ids)),
+        there=there,
         there_next=prospect(outlook.in_new_thread(step)),
         suggestion=_suggestion(thread, step),
     )
-
-
-def busy(head: str) -> str:
-    """Say when the thread's head was stored, where an agent may be at work on it; else nothing."""
-    now, at = datetime.now(UTC), id_time(head)
-    if at is None or (now - at).total_seconds() > BUSY_SECONDS:
-        return ""
-    return ago(at, now)
 
 
 def _suggestion(thread: str, step: Step) -> str:

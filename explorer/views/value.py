@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.deltas import delta_items
@@ -11,7 +12,7 @@ from checkpoints.inert import Deferred
 from checkpoints.outline import at_path
 from checkpoints.snapshot import PendingWrite, Snapshot
 from checkpoints.stores import read
-from explorer import addresses
+from explorer import addresses, writing
 from explorer.forms import ValueParameters, as_path
 from explorer.offload import offload
 from explorer.rendering import screen
@@ -47,7 +48,11 @@ async def value(request: HttpRequest, store: str, thread: str, checkpoint_id: st
 
 async def _load(opened: Store, store: str, thread: str, id: str, asked: dict[str, Any]) -> ValueScreen:
     size, whole = await _find(opened, thread, id, asked)
-    return await offload(size, lambda: _screen(store, thread, id, asked, _part(whole(), asked)))
+    edit = None
+    if asked["part"] == "values" and not await writing.refusal(opened):
+        channel = asked["channel"] or ""
+        edit = partial(addresses.edit, store, thread, id, ns=asked["ns"] or "", channel=channel)
+    return await offload(size, lambda: _screen(store, thread, id, asked, _part(whole(), asked), edit))
 
 
 async def _find(opened: Store, thread: str, id: str, asked: dict[str, Any]) -> tuple[int, Callable[[], Any]]:
@@ -92,13 +97,15 @@ def _missing() -> NotFound:
     )
 
 
-def _screen(store: str, thread: str, id: str, asked: dict[str, Any], found: Any) -> ValueScreen:
+def _screen(
+    store: str, thread: str, id: str, asked: dict[str, Any], found: Any, edit: Callable[..., str] | None
+) -> ValueScreen:
     ns, path = asked["ns"] or "", as_path(asked["path"])
     fixed = {
         name: asked[name] for name in ("part", "channel", "task", "idx") if asked[name] not in (None, "")
     }
     view = value_view(
-        found, value_address(store, thread, id, ns, **fixed), path=path, start=asked["start"] or 0
+        found, value_address(store, thread, id, ns, **fixed), path=path, start=asked["start"] or 0, edit=edit
     )
     return ValueScreen(
         id=id,

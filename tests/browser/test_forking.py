@@ -62,7 +62,7 @@ def test_a_checkpoint_is_forked_into_a_thread_of_its_own(visitor: Visitor, javas
     visitor.complaints.clear()  # the browser tells of the status
     target.fill(f"new {javascript}")
     page.get_by_role("button", name="Create the new thread").click()
-    expect(page.get_by_role("status")).to_contain_text("one of its own")
+    expect(page.get_by_role("status")).to_contain_text("It came from copied-")
     expect(page.locator("#timeline h1")).to_have_text(f"new {javascript}")
     expect(page.locator(".pending")).to_contain_text("Approve the refund?")
 
@@ -91,10 +91,10 @@ def test_two_checkpoints_are_compared(visitor: Visitor, javascript: bool):
     page = inspected(visitor, f"compared-{javascript}", 0, javascript=javascript)
     page.get_by_role("link", name="Compare…").click()
     page.locator("a.candidate").nth(1).click()
-    expect(page.locator(".form-head")).to_contain_text("2 steps before the first")
+    expect(page.locator(".form-head")).to_contain_text("2 steps after the first")
     address = page.url
     page.get_by_role("link", name="Swap the two").click()
-    expect(page.locator(".form-head")).to_contain_text("2 steps after the first")
+    expect(page.locator(".form-head")).to_contain_text("2 steps before the first")
     page.get_by_role("link", name="Compare the first with another").click()
     page.get_by_label("Thread", exact=True).fill(f"chat-{javascript}")
     page.get_by_role("button", name="Compare").click()

@@ -19,6 +19,7 @@ LONG = "/s/demo/threads/long-conversation/"
 def open_newest(page: Page) -> Page:
     page.locator("a.step").first.click()
     expect(page.locator("#inspector [data-checkpoint]")).to_be_visible()
+    page.wait_for_load_state("networkidle")  # the newest opens by itself, too
     return page
 
 

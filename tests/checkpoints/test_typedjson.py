@@ -132,7 +132,7 @@ WRONG = {
     str(2**70): ("", "It cannot be stored"),
     '["\\ud800"]': ("", "It cannot be stored"),
     "[" * 300 + "]" * 300: ("", "It cannot be stored"),
-    '{"$type": "extension", "code": 1000, "base64": ""}': ("", "It cannot be stored"),
+    '{"$type": "extension", "code": 1000, "base64": ""}': ("code", "from -128 to 127"),
     '{"$type": "bytes", "base64": "é"}': ("base64", "not base64"),
     POINT % '{"a": 18446744073709551616}': ("", "It cannot be stored"),
     "x" * 1_000_001: ("", "more than the 1,000,000"),

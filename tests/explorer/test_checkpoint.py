@@ -68,9 +68,10 @@ async def test_every_checkpoint_shows_its_id_and_parent(shapes: AsyncClient, wri
         page = await load(shapes, addresses.checkpoint(STORE, thread, id), HX_Request="true")
         assert page.one("article[data-checkpoint]")["data-checkpoint"] == id
         links = [link for link in page.one("dl.facts").find("a") if link["href"].startswith("/s/")]
-        assert [link["href"] for link in links] == (
+        assert [link["href"] for link in links][:1] == (
             [addresses.checkpoint(STORE, thread, parent)] if parent else []
         )
+        assert [link.words for link in links][1:] in ([], ["step 1", "compare with it"])
 
 
 async def test_changes_come_before_writes_and_state(shapes: AsyncClient, written: Written) -> None:

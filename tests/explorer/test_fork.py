@@ -86,7 +86,9 @@ async def test_a_fork_into_a_new_thread_leads_to_it(forkable: Forkable) -> None:
     assert answer.status_code == 303
     assert forkable.head("new/one ?").checkpoint["id"] == head
     shown = await load(forkable.browser, answer["Location"])
-    assert "It is one of its own" in shown.one("[role=status]").words
+    notice = shown.one("[role=status]")
+    assert "an exact copy of all that led to this step. It came from asking" in notice.words
+    assert notice.one("a")["href"] == forkable.url("asking", head)
     state = forkable.graphs["asking"].get_state(config("new/one ?"))
     assert state.interrupts == forkable.graphs["asking"].get_state(config("asking")).interrupts
 
@@ -138,7 +140,7 @@ async def test_a_head_that_was_just_stored_is_warned_of(
     [head, *_] = forkable.ids("asking")
     page = await load(forkable.browser, forkable.url("asking", head, "fork/"))
     assert "If an agent is at work on it" in page.one("p.notice").words
-    monkeypatch.setattr("explorer.views.fork.BUSY_SECONDS", -1)
+    monkeypatch.setattr("explorer.forks.BUSY_SECONDS", -1)
     assert (await load(forkable.browser, forkable.url("asking", head, "fork/"))).find("p.notice") == []
 
 

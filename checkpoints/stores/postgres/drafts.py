@@ -188,7 +188,8 @@ class PostgresDraft:
     ) -> None:
         source = self._source
         known, plain = (_mapping(document.get(name)) for name in ("channel_versions", "channel_values"))
-        version = _free(version_after(known), source.taken)
+        with readable():
+            version = _free(version_after(known), source.taken)
         for channel, value in values.items():
             with storable(channel):
                 held = channel in source.held or channel in plain
@@ -199,6 +200,7 @@ class PostgresDraft:
     def _put_value(self, channel: str, version: Any, value: Any) -> None:
         source = self._source
         if is_plain(value) and not source.sealed and not source.is_json:
+            json.dumps(value)  # no number is too long
             self._plain[channel] = value
             return
         if is_snapshot(value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from checkpoints.errors import CheckpointChanged, CheckpointNotFound
+from checkpoints.errors import CheckpointChanged, CheckpointNotFound, NotWritable
 from checkpoints.splicing.formats import FORMATS, Format
 from checkpoints.splicing.jsontext import joined, members
 from checkpoints.statements import Operation, Statement
@@ -82,6 +82,8 @@ class SqliteDraft:
             _, value = self._seal.close(source.type.partition("+")[0], value)
         thread_id, ns, _ = source.key
         yield Statement(_INSERT, (thread_id, ns, id, source.parent, source.type, value, self._metadata))
+        if (yield Statement("SELECT changes()")) != [(1,)]:
+            raise NotWritable("The store took no row.", advice="A trigger of its owner is in the way.")
         return {"checkpoints": Size(1, len(value) + len(self._metadata))}
 
     def _is_current(self) -> bool:
@@ -100,12 +102,13 @@ class SqliteDraft:
         versions: dict[str, bytes],
     ) -> None:
         with readable():
-            version = version_after({name: self._format.unpack(raw) for name, raw in versions.items()})
+            known = {name: self._format.unpack(raw) for name, raw in versions.items()}
+            version = self._format.pack(version_after(known))
         for channel, value in values.items():
             with storable(channel):
                 stored = as_stored(value, channel, metadata, held=channel in held)
                 held[channel] = self._format.pack(stored)
-            versions[channel] = self._format.pack(version)
+            versions[channel] = version
         self._parts["channel_values"] = self._format.join(held)
         self._parts["channel_versions"] = self._format.join(versions)
 
@@ -141,5 +144,5 @@ def _spliced(metadata: Any, fresh: Mapping[str, Any], left: tuple[str, ...]) -> 
 
 def _text(metadata: Any) -> str:
     if isinstance(metadata, bytes):
-        return metadata.decode("utf-8", "surrogatepass")
+        return metadata.decode(json.detect_encoding(metadata), "surrogatepass")
     return metadata if isinstance(metadata, str) else "{}"

@@ -114,11 +114,16 @@ class SqliteForks:
         return None if id is None else str(id)
 
     def chain(self, thread_id: str, checkpoint_ns: str, id: str) -> Operation[list[str]]:
-        return [found for (found,) in (yield Statement(_CHAIN, (thread_id, checkpoint_ns, id)))]
+        rows = yield Statement(_CHAIN, (thread_id, checkpoint_ns, id))
+        return [found for (found,) in rows if isinstance(found, str)]
 
     def calls(self, thread_id: str) -> Operation[list[Call]]:
         rows = yield Statement(_CALLS, (thread_id,))
-        return [Call(ns, id, parents_of(parents)) for ns, id, parents in rows if isinstance(id, str)]
+        return [
+            Call(ns, id, parents_of(parents))
+            for ns, id, parents in rows
+            if isinstance(ns, str) and isinstance(id, str)
+        ]
 
     def existing(self, thread_id: str, checkpoint_ns: str, ids: Sequence[str]) -> Operation[set[str]]:
         rows = yield Statement(_EXISTING, (json.dumps(ids), thread_id, checkpoint_ns))

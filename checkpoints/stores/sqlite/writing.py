@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from checkpoints.errors import NoRoomForCopy, NotWritable, StoreBusy, StoreError
+from checkpoints.errors import ForkRefused, NoRoomForCopy, NotWritable, StoreBusy, StoreError
 from checkpoints.sqlite.driver import run, transaction
 from checkpoints.stores.sqlite.connection import named
 from checkpoints.stores.sqlite.opening import choose, sqlite_uri
@@ -80,9 +80,11 @@ def written(name: str, wait: float) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code in faults:
-            raise faults[code]() from error
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None and isinstance(error, sqlite3.OperationalError):  # the module's own: text is no UTF-8
+            raise ForkRefused(f"A row of {name} holds text that is no UTF-8.") from error
+        if code is not None and code & 0xFF in faults:
+            raise faults[code & 0xFF]() from error
         with named(name):
             raise
     except OSError as error:
@@ -98,6 +100,11 @@ def _faults(name: str, wait: float) -> dict[int, Callable[[], StoreError]]:
         ),
         sqlite3.SQLITE_READONLY: partial(NotWritable, f"{name} cannot be written."),
         sqlite3.SQLITE_CANTOPEN: partial(NotWritable, f"{name} cannot be opened to be written."),
+        sqlite3.SQLITE_CONSTRAINT: partial(
+            NotWritable,
+            f"{name} refused a row.",
+            advice="A trigger or a constraint of its owner is in the way.",
+        ),
         sqlite3.SQLITE_PERM: partial(NotWritable, f"{name} cannot be written."),
         sqlite3.SQLITE_BUSY: partial(StoreBusy, busy),
     }

@@ -1,0 +1,49 @@
+"""Rows that several screens read: one checkpoint with what it can only be told together with."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from checkpoints.errors import CheckpointNotFound
+from checkpoints.snapshot import Snapshot
+from checkpoints.stores.records import TimelinePage
+
+if TYPE_CHECKING:
+    from checkpoints.stores import Store
+
+SIBLINGS = 5  # read to find what a fork copies
+
+
+async def one(opened: Store, thread: str, ns: str, id: str) -> TimelinePage:
+    """Read one checkpoint whole, with its parent and both their writes, as a page of one."""
+    row = await opened.checkpoint_row(thread, ns, id)
+    writes = {id: await opened.writes(thread, ns, id)}
+    parents = {}
+    if parent_id := row.parent_checkpoint_id:
+        with suppress(CheckpointNotFound):
+            parents[parent_id] = await opened.checkpoint_row(thread, ns, parent_id)
+            writes[parent_id] = await opened.writes(thread, ns, parent_id)
+    return TimelinePage((row,), writes, parents)
+
+
+async def original(opened: Store, page: TimelinePage) -> Snapshot | None:
+    """Return what a fork copies: the older child of its parent that has most of its versions.
+
+    None for what is no fork, and where no such checkpoint is found; of many children the oldest few count.
+    """
+    row = page.checkpoints[0]
+    fork = Snapshot(row, opened.serde)
+    if fork.source != "fork":
+        return None
+    thread, ns = row.thread_id, row.checkpoint_ns
+    tree = (await opened.timeline(thread, ns, around=fork.id, limit=1)).tree
+    ids = [link.id for link in reversed(tree.links) if link.parent == fork.parent_id and link.id < fork.id]
+    older = [Snapshot(await opened.checkpoint_row(thread, ns, id), opened.serde) for id in ids[:SIBLINGS]]
+    return max(older, key=partial(alike, fork), default=None)  # the oldest of several
+
+
+def alike(fork: Snapshot, other: Snapshot) -> int:
+    """Return how many channels have the same version in both."""
+    return sum(fork.versions.get(name) == version for name, version in other.versions.items())
