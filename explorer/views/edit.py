@@ -101,7 +101,8 @@ def _asked(query: QueryDict, posted: QueryDict) -> list[Asked]:
     """Return what is to be edited: what the address names, or what a form has sent. Raises ForkRefused."""
     if posted:
         names = [plain(key) for key in posted.getlist("name")]
-        texts = zip(names, posted.getlist("path"), posted.getlist("text"), strict=False)
+        lines = [text.replace("\r\n", "\n") for text in posted.getlist("text")]  # as browsers send them
+        texts = zip(names, posted.getlist("path"), lines, strict=False)
         found = [Asked(*each) for each in texts]
         if posted.get("action") == "choose":
             chosen = [plain(key) for key in posted.getlist("channel")]

@@ -64,7 +64,22 @@
     if (getComputedStyle(document.querySelector("#timeline")).display === "none") scrollTo(0, 0);
   });
 
+  // Text that was typed is not left by mistake.
+  let sent = false;
+  document.addEventListener("submit", () => { sent = true; });
+  addEventListener("pageshow", () => { sent = false; });
+  addEventListener("beforeunload", (event) => {
+    const areas = [...document.querySelectorAll(".editor textarea")];
+    if (!sent && areas.some((area) => area.value !== area.defaultValue)) event.preventDefault();
+  });
+
   document.addEventListener("DOMContentLoaded", () => {
+    const wrong = document.querySelector("textarea[data-at]");
+    if (wrong) {
+      const at = [...wrong.value].slice(0, wrong.dataset.at).join("").length; // in UTF-16, as selections count
+      wrong.focus();
+      wrong.setSelectionRange(at, at + 1);
+    }
     // A wide screen has room for the newest checkpoint beside its thread.
     const inspector = document.querySelector("#inspector[data-open]");
     if (inspector && matchMedia("(min-width: 861px)").matches) {

@@ -183,3 +183,27 @@ def test_what_is_stored_stays_text_in_the_dialogs(visitor: Visitor):
                 page.get_by_role("button", name="Review the changes").click()
             expect(page.get_by_role("heading", level=1)).to_be_visible()
             assert page.locator("main img, main .injected, main script").count() == 0
+
+
+def test_the_cursor_stands_at_the_mistake(visitor: Visitor):
+    page = inspected(visitor, "edited-True", 0)
+    page.goto(page.url.partition("?")[0] + "edit/?channel=log")
+    page.get_by_label("log", exact=True).fill('[\n  "🙂",\n  oops\n]')
+    page.get_by_role("button", name="Review the changes").click()
+    text = page.get_by_label("log", exact=True)
+    expect(text).to_be_focused()
+    expect(page.locator(".near")).to_have_text("  oops\n  ^")
+    assert text.evaluate("area => area.value.slice(area.selectionStart)") == "oops\n]"
+    visitor.complaints.clear()  # the browser tells of the status
+
+
+def test_typed_text_is_not_left_by_mistake(visitor: Visitor):
+    page = inspected(visitor, "edited-True", 0)
+    page.goto(page.url.partition("?")[0] + "edit/?channel=log")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_label("log", exact=True).press("End")
+    page.keyboard.type(" ")
+    page.get_by_role("link", name="Back to the checkpoint").click()
+    expect(page.locator("#inspector")).to_be_visible()
+    assert visitor.complaints == ["dialog: "], "the browser asks in its own words"
+    visitor.complaints.clear()

@@ -193,10 +193,29 @@ async def test_a_branch_is_followed_by_its_links(place: str) -> None:
     assert ([row.checkpoint_id for row in page.checkpoints], page.newer) == (main[4:6], "")
     assert (await ids(branch=main[0], around=main[6]))[0] == main[1]
     assert await ids(branch="nobody") == []
+    assert await ids(branch=tip, before="nobody", around="nobody") == [tip, *main[3:]]
     execute(
         place, "UPDATE checkpoints SET parent_checkpoint_id = ? WHERE checkpoint_id = ?", main[0], main[-1]
     )
     assert await ids(branch=main[0]) == main
+
+
+async def test_a_branch_is_paged_to_its_end_however_long_it_is(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("checkpoints.stores.branch.MOST_ABOVE", 3)
+    ids = [checkpoint_id(state) for state in write_long(place, calls=3)]
+    met, before = [], None
+    while before is not None or not met:
+        page = await ask(
+            place, lambda store, key=before: store.timeline("long", "", branch=ids[0], before=key, limit=2)
+        )
+        met += [row.checkpoint_id for row in page.checkpoints]
+        before = page.older
+    assert met == ids
+    page = await ask(place, lambda store: store.timeline("long", "", branch=ids[0], around=ids[5], limit=2))
+    assert [row.checkpoint_id for row in page.checkpoints] == ids[5:7]
+    assert (page.older, page.newer) == (ids[6], "")
 
 
 def checkpoint_id_of(config: Any) -> str:

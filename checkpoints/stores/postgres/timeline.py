@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from checkpoints.branches import UNKNOWN, Link, Tree
@@ -76,9 +77,14 @@ def branch(
     schema: Schema, thread_id: str, ns: str, tip: str, before: str | None, around: str | None, limit: int
 ) -> Operation[TimelinePage]:
     """Read a page of a checkpoint and its ancestors: those above a key, those around an id, or the first."""
-    rows = yield Statement(_BRANCH, {"thread": thread_id, "ns": ns, "id": tip, "rows": MOST_ABOVE})
-    shown, older, newer = stretch([id for (id,) in rows], before, around, limit)
+    chain = partial(_chain, thread_id, ns)
+    shown, older, newer = yield from stretch(chain, tip, before, around, limit)
     return (yield from _page(schema, (thread_id, ns), shown, older, newer))
+
+
+def _chain(thread_id: str, ns: str, id: str, rows: int) -> Operation[list[str]]:
+    found = yield Statement(_BRANCH, {"thread": thread_id, "ns": ns, "id": id, "rows": rows})
+    return [each for (each,) in found]
 
 
 def _page(
