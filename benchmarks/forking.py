@@ -77,6 +77,9 @@ def places(server: str) -> Iterator[dict[str, Callable[[], tuple[str, Any]]]]:
         yield {"SQLite": file, "PostgreSQL": database}
 
 
+OPEN = {"SQLite": OfficialSaver.from_conn_string, "PostgreSQL": OfficialPostgresSaver.from_conn_string}
+
+
 async def report(rounds: int) -> None:
     """Print what forks take beside LangGraph's copies, and how long an agent's writes take meanwhile."""
     rounds = max(rounds, LEAST)
@@ -84,19 +87,24 @@ async def report(rounds: int) -> None:
         rows: dict[str, list[str]] = {}
         for kind, new in kinds.items():
             for size, characters in SIZES.items():
-                rows[f"{kind}: fork in place, {size}"] = await _in_place(new, characters, rounds)
+                rows[f"{kind}: fork in place, {size}"] = await _in_place(kind, new, characters, rounds)
             rows[f"{kind}: fork into a new thread, {STEPS} checkpoints, 10 KB"] = await _thread(new, rounds)
-        table("Forks, each on a connection of its own; LangGraph's copy on one that is open", COLUMNS, rows)
-        columns = ["alone p50", "alone p99", "beside p50", "beside p99", "forks"]
+        table("Forks beside LangGraph's copies, each on a connection of its own", COLUMNS, rows)
+        columns = ["alone p50", "alone p99", "beside p50", "beside p99", "in place", "new threads"]
         agents = {kind: await asyncio.to_thread(_beside, new) for kind, new in kinds.items()}
         table("An agent's writes, alone and beside two that fork its thread without a pause", columns, agents)
 
 
-async def _in_place(new: Callable[[], tuple[str, Any]], size: int, rounds: int) -> list[str]:
+async def _in_place(kind: str, new: Callable[[], tuple[str, Any]], size: int, rounds: int) -> list[str]:
     place, saver = new()
     fill(saver, size)
     graph = counter(saver)
-    copy = partial(graph.update_state, config(THREAD), None, as_node="__copy__")
+
+    def copy() -> None:
+        with OPEN[kind](place) as own:
+            graph.checkpointer = own
+            graph.update_state(config(THREAD), None, as_node="__copy__")
+
     calls = {
         "ours": partial(asyncio.to_thread, fork, place, THREAD),
         "official": partial(asyncio.to_thread, copy),
@@ -118,15 +126,19 @@ async def _thread(new: Callable[[], tuple[str, Any]], rounds: int) -> list[str]:
 def _beside(new: Callable[[], tuple[str, Any]]) -> list[str]:
     place, saver = new()
     fill(saver, 10_000)
-    alone, made = _agent(saver), []
+    alone = _agent(saver)
+    counts = [0, 0]
     stop = threading.Event()
 
-    def forking(worker: int) -> None:
+    def forking(number: int) -> None:
         while not stop.is_set():
-            fork(place, THREAD)
-            fork_thread(place, THREAD, f"fork {worker} {len(made)}")
-            made.append(2)
+            if number:
+                fork_thread(place, THREAD, f"fork {counts[number]}", head)
+            else:
+                fork(place, THREAD)
+            counts[number] += 1
 
+    head = saver.get_tuple(config(THREAD)).checkpoint["id"]
     workers = [threading.Thread(target=forking, args=(number,)) for number in range(2)]
     for worker in workers:
         worker.start()
@@ -135,7 +147,7 @@ def _beside(new: Callable[[], tuple[str, Any]]) -> list[str]:
     for worker in workers:
         worker.join()
     times = (median(alone), quantiles(alone, n=100)[-1], median(beside), quantiles(beside, n=100)[-1])
-    return [*(f"{taken * 1000:.1f} ms" for taken in times), f"{sum(made)}"]
+    return [*(f"{taken * 1000:.1f} ms" for taken in times), *map(str, counts)]
 
 
 def _agent(saver: Any) -> list[float]:
