@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import graphs
 import ormsgpack
 import pytest
+from dialogs import every_dialog
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.func import entrypoint
@@ -128,6 +129,18 @@ async def test_every_page_is_shown_around_an_odd_row(
     assert (await client.get(f"/s/odd/threads/tampered/checkpoints/{id}/raw/")).status_code == 200
 
 
+async def test_every_dialog_forks_what_is_not_odd(odd: Path, at: Callable[..., AsyncClient]) -> None:
+    made = await every_dialog(at(odd), "odd", "tampered", tamper(odd, {}))
+    assert len(made) == 3, "in place, into a new thread, and with the only channel edited"
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD)
+async def test_every_dialog_works_or_refuses_at_an_odd_row(
+    odd: Path, at: Callable[..., AsyncClient], content: dict[str, Any]
+) -> None:
+    await every_dialog(at(odd), "odd", "tampered", tamper(odd, content))
+
+
 async def test_many_odd_writes_are_counted_and_bounded(odd: Path, at: Callable[..., AsyncClient]) -> None:
     id = tamper(odd, {})
     question = JsonPlusSerializer().dumps_typed([Interrupt("x" * 5_000)])
@@ -163,6 +176,41 @@ async def test_every_page_is_shown_around_odd_metadata(
     client = at(odd)
     for target in ("", "tampered/", f"tampered/checkpoints/{id}/", f"tampered/checkpoints/{id}/raw/"):
         assert (await client.get(f"/s/odd/threads/{target}")).status_code == 200
+    await every_dialog(client, "odd", "tampered", id)
+
+
+ODD_COLUMNS = {
+    "parent of no text": ("parent_checkpoint_id", b"\xff\x00"),
+    "own parent": ("parent_checkpoint_id", None),
+    "blob of no bytes": ("checkpoint", "text"),
+    "no blob": ("checkpoint", None),
+    "type of no text": ("type", b"\xff"),
+    "no type": ("type", None),
+    "metadata of no UTF-8": ("metadata", b"\xff\xfe\x00"),
+    "metadata as a number": ("metadata", 5),
+    "metadata in UTF-16": ("metadata", '{"step": 1}'.encode("utf-16")),
+}
+
+
+@pytest.mark.parametrize(("column", "value"), ODD_COLUMNS.values(), ids=ODD_COLUMNS)
+async def test_every_dialog_works_or_refuses_at_an_odd_column(
+    odd: Path, at: Callable[..., AsyncClient], column: str, value: Any
+) -> None:
+    id = tamper(odd, {})
+    with closing(sqlite3.connect(odd)) as db, db:
+        db.execute(f"UPDATE checkpoints SET {column} = ? WHERE checkpoint_id = ?", (value, id))
+    await every_dialog(at(odd), "odd", "tampered", id)
+
+
+async def test_a_text_that_is_no_utf_8_is_refused_and_leaves_no_lock(
+    odd: Path, at: Callable[..., AsyncClient]
+) -> None:
+    id = tamper(odd, {})
+    with closing(sqlite3.connect(odd)) as db, db:
+        db.execute("UPDATE checkpoints SET type = CAST(x'ff' AS TEXT) WHERE checkpoint_id = ?", (id,))
+    await every_dialog(at(odd), "odd", "tampered", id)
+    with closing(sqlite3.connect(odd, timeout=0)) as db, db:
+        db.execute("DELETE FROM checkpoints WHERE thread_id = 'good'")
 
 
 async def test_a_state_key_named_like_a_trigger_is_state(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import graphs
 import psycopg
 import pytest
+from dialogs import every_dialog
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -88,6 +89,7 @@ async def test_every_page_is_shown_around_an_odd_document(
         head(odd),
     )
     await every_page(at(odd), odd)
+    await every_dialog(at(odd), urlsplit(odd).path[1:], "tampered", head(odd))
 
 
 async def test_json_of_ten_thousand_levels_is_marked(odd: str, at: Callable[..., AsyncClient]) -> None:
@@ -130,6 +132,7 @@ async def test_one_channel_is_marked_and_the_others_are_shown(
     assert "It was shipped." in shown["messages"].text
     assert "It was shipped." in timeline.text
     assert "alert(1)</script>" not in [script.text for script in checkpoint.find("script")]
+    await every_dialog(at(odd), urlsplit(odd).path[1:], "tampered", head(odd))
 
 
 async def test_a_channel_beyond_the_budget_of_a_page_is_marked_on_it(
