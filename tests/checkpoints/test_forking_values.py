@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from backends import IN_SQLITE
+from backends import IN_POSTGRES, IN_SQLITE
 from copies import channel_bytes, in_order
 from graphs import Order, ask_order, chat, joining
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.types import Command, Overwrite
 from test_forking import address, all_of
@@ -236,6 +238,19 @@ def test_an_encrypted_thread_stays_encrypted(threads: Threads) -> None:
         assert "plain" not in repr(rows)
 
 
+@IN_POSTGRES
+def test_a_plain_value_of_an_encrypted_thread_is_encrypted_when_it_is_edited(threads: Threads) -> None:
+    serde = EncryptedSerializer.from_pycryptodome_aes(key=KEY)
+    with threads.backend.open(threads.place, threads.backend.official.sync, serde=serde) as saver:
+        joining(saver).invoke({"log": ["a"]}, thread("sealed"))
+        last = saver.get_tuple(address("sealed"))
+        plain = {**empty_checkpoint(), "channel_values": {"n": 1}, "channel_versions": {"n": "9.1"}}
+        saver.put(last.config, plain, {"source": "update", "step": 9}, {"n": "9.1"})
+        fork(threads.place, "sealed", values={"n": "hidden"}, key=KEY)
+        assert saver.get_tuple(address("sealed")).checkpoint["channel_values"] == {"n": "hidden"}
+    assert all("hidden" not in repr(rows) for rows in threads.rows("sealed"))
+
+
 @IN_SQLITE
 def test_without_the_key_an_encrypted_checkpoint_is_not_forked_in_place(threads: Threads) -> None:
     serde = EncryptedSerializer.from_pycryptodome_aes(key=KEY)
@@ -279,6 +294,31 @@ def test_a_checkpoint_of_langgraph_js_keeps_its_json_and_its_numbers(threads: Th
     assert '"n": 7' in told
     assert "updated_channels" not in told
     assert row[5].decode() == '{"source": "fork", "step": 2, "parents": {}, "user_id": "é"}'
+
+
+@IN_POSTGRES
+def test_values_of_langgraph_js_get_versions_that_are_free(threads: Threads) -> None:
+    ids = [f"1efb0000-0000-600{n}-8000-000000000000" for n in range(2)]
+    for n, id in enumerate(ids):
+        document = {"v": 4, "ts": "2026-01-01T00:00:00Z", "id": id, "channel_values": {}}
+        document |= {"channel_versions": {"n": n + 1}, "versions_seen": {}}
+        threads.execute(
+            "INSERT INTO checkpoints VALUES ('js', '', ?, ?, NULL, ?, '{\"source\": \"loop\"}')",
+            id,
+            ids[0] if n else None,
+            json.dumps(document),
+        )
+        threads.execute("INSERT INTO checkpoint_blobs VALUES ('js', '', 'n', ?, 'json', ?)", f"{n + 1}", b"5")
+    for id, version in ((ids[0], 3), (ids[0], 4), (ids[1], 5)):
+        forked = fork(threads.place, "js", id, values={"n": {"said": version}})
+        [(told,)] = threads.execute(
+            "SELECT checkpoint -> 'channel_versions' FROM checkpoints WHERE checkpoint_id = ?",
+            forked.checkpoint_id,
+        )
+        assert told == {"n": version}
+    blobs = threads.execute("SELECT version, type, blob FROM checkpoint_blobs WHERE thread_id = 'js'")
+    assert sorted(version for version, *_ in blobs) == ["1", "2", "3", "4", "5"]
+    assert ("5", "json", b'{"said": 5}') in blobs
 
 
 def test_closed_objects_of_any_class_can_be_put_into_a_channel(threads: Threads) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 from graphs import config
-from pages import Element, load
+from pages import Element, load, parse
 
 from checkpoints.forking import afork
 
@@ -108,6 +108,27 @@ async def test_a_checkpoint_is_the_same_as_itself(forkable: Forkable) -> None:
 async def test_what_is_not_there_is_not_found(asked: dict[str, str], forkable: Forkable) -> None:
     answer = await forkable.browser.get(f"/s/forkable/compare/?{urlencode(asked)}")
     assert answer.status_code == 404
+
+
+async def test_a_thread_that_is_not_there_is_said_beside_the_field(forkable: Forkable) -> None:
+    answer = await forkable.browser.get(url("asking", forkable.ids("asking")[0], with_thread="nobody"))
+    page = parse(answer.content.decode())
+    assert answer.status_code == 404
+    problem = page.one(".wrong").words
+    assert problem.startswith('The thread "nobody" has no checkpoint in its root namespace.')
+    assert page.one("input[name=with_thread]")["value"] == "nobody"
+    assert {option["value"] for option in page.find("datalist option")} == {"chat", "joining", "nested"}
+
+
+async def test_equal_writes_of_several_tasks_are_counted(forkable: Forkable) -> None:
+    [head, before, *_] = forkable.ids("asking")
+    for number, id in enumerate((head, before, before)):
+        place = {"configurable": {"thread_id": "asking", "checkpoint_ns": "", "checkpoint_id": id}}
+        forkable.saver.put_writes(place, [("log", ["twin"])], f"task {number}", "~__pregel_pull, twin")
+    page = await load(forkable.browser, url("asking", head, with_thread="asking", with_id=before))
+    lines = [line.words for line in section(page, "pending").find(".diff div") if "twin" in line.words]
+    assert lines == ['+twin → log: ["twin"]']
+    assert "The same: 1" in section(page, "pending").words
 
 
 async def test_every_pair_of_a_store_can_be_compared(forkable: Forkable) -> None:

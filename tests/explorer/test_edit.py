@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import pytest
+from django.test import AsyncClient
 from graphs import Order, config
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import START, StateGraph
@@ -159,6 +160,38 @@ async def test_a_value_of_200_kb_is_edited(forkable: Forkable) -> None:
     review = await send(forkable, url, page, "review", typed(page)[0].replace("ä<", "ö>"))
     assert (await forkable.post(url, editor(review), action="fork")).status_code == 303
     assert forkable.head("big").checkpoint["channel_values"]["big"] == "ö>" * 100_000
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\r\n ", "a&b=c#d", "ä~20", "<b>"])
+async def test_a_channel_of_any_name_is_edited(name: str, forkable: Forkable) -> None:
+    at = forkable.head("asking")
+    values = {**at.checkpoint["channel_values"], name: 1}
+    versions = {**at.checkpoint["channel_versions"], name: "9"}
+    held = {**at.checkpoint, "channel_values": values, "channel_versions": versions}
+    forkable.saver.put(at.parent_config, held, at.metadata, {name: "9"})
+    url = forkable.url("asking", at.checkpoint["id"], "edit/")
+    choice = await load(forkable.browser, url)
+    [key] = [box["value"] for box in choice.find("input[type=checkbox]") if box["value"] not in ("log", "n")]
+    url = f"{url}?channel={key}"
+    review = await send(forkable, url, await load(forkable.browser, url), "review", "2")
+    assert (await forkable.post(url, editor(review), action="fork")).status_code == 303
+    assert forkable.head("asking").checkpoint["channel_values"][name] == 2
+
+
+async def test_the_choice_is_changed_without_losing_what_was_typed(forkable: Forkable) -> None:
+    url, page = await open_editor(forkable, "asking", "log")
+    page = await send(forkable, url, page, "choose", '["typed"]', channel=["log", "n"])
+    assert typed(page) == ['["typed"]', "1"]
+    page = await send(forkable, url, page, "choose", '["typed"]', "2", channel=["n"])
+    assert typed(page) == ["2"]
+
+
+async def test_a_form_without_its_token_is_refused(forkable: Forkable) -> None:
+    url, _ = await open_editor(forkable, "asking", "log")
+    browser, before = AsyncClient(enforce_csrf_checks=True), forkable.rows()
+    browser.cookies = forkable.browser.cookies
+    answer = await browser.post(url, {"action": "fork", "name": "log", "path": "", "text": "[]"})
+    assert (answer.status_code, forkable.rows()) == (403, before)
 
 
 async def test_a_channel_that_is_not_there_is_not_found(forkable: Forkable) -> None:

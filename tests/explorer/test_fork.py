@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -75,6 +77,54 @@ async def test_a_fork_in_place_becomes_the_head_and_leads_to_its_page(forkable: 
     assert "“wrong <b>order</b>” · ana" in shown.one("article dl.facts").words
     assert shown.one("article .head-mark").words == "head"
     assert forkable.graphs["joining"].invoke(None, config("joining"))["log"] == ["a", "b1", "b2", "join"]
+
+
+async def test_the_head_of_before_is_one_step_away_after_a_fork(forkable: Forkable) -> None:
+    head, _, id, *_ = forkable.ids("joining")
+    url = forkable.url("joining", id, "fork/")
+    answer = await forkable.post(url, form(await load(forkable.browser, url), IN_PLACE))
+    notice = (await load(forkable.browser, answer["Location"])).one("[role=status]")
+    back = notice.one("a")["href"]
+    assert back == forkable.url("joining", head, "fork/")
+    assert (await forkable.post(back, form(await load(forkable.browser, back), IN_PLACE))).status_code == 303
+    assert forkable.head("joining").checkpoint["channel_values"]["log"] == ["a", "b1", "b2", "join"]
+
+
+async def test_a_fork_names_what_it_copies_and_leads_to_the_comparison(forkable: Forkable) -> None:
+    id = forkable.ids("joining")[2]
+    url = forkable.url("joining", id, "fork/")
+    answer = await forkable.post(url, form(await load(forkable.browser, url), IN_PLACE))
+    copies = (await load(forkable.browser, answer["Location"])).find("article dl.facts a")[1:]
+    assert [link.words for link in copies] == ["step 1", "compare with it"]
+    assert copies[0]["href"] == forkable.url("joining", id)
+    compared = await load(forkable.browser, copies[1]["href"])
+    assert "both have the same parent" in compared.one(".form-head").words
+    assert compared.one("section[aria-labelledby=state]").find(".diff") == []
+
+
+async def test_a_long_thread_is_measured_only_when_asked(
+    forkable: Forkable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("explorer.views.fork.MEASURED", 2)
+    [head, *_] = forkable.ids("asking")
+    url = forkable.url("asking", head, "fork/")
+    page = await load(forkable.browser, url)
+    assert facts(page, 1)["writes"] == "The thread is long: measure what leads here"
+    measured = await load(forkable.browser, page.find("section.choice")[1].one("dl a")["href"])
+    assert facts(measured, 1)["writes"].startswith("3 checkpoints, ")
+    assert (await forkable.post(url, form(page, THREAD), target="new")).status_code == 303
+    assert forkable.ids("new") == forkable.ids("asking")
+
+
+async def test_a_target_whose_address_is_too_long_is_refused_before_anything_is_written(
+    forkable: Forkable,
+) -> None:
+    [head, *_] = forkable.ids("asking")
+    url, before = forkable.url("asking", head, "fork/"), forkable.rows()
+    page = await load(forkable.browser, url)
+    answer = await forkable.post(url, form(page, THREAD), target="ä" * 1_000)
+    assert (answer.status_code, forkable.rows()) == (422, before)
+    assert b"too long for the address" in answer.content
 
 
 async def test_a_fork_into_a_new_thread_leads_to_it(forkable: Forkable) -> None:
@@ -190,6 +240,18 @@ async def test_a_form_without_its_token_is_refused(forkable: Forkable) -> None:
     assert (answer.status_code, forkable.rows()) == (403, before)
 
 
+async def test_a_trigger_that_swallows_the_row_is_said(own: Path, at: Callable[..., AsyncClient]) -> None:
+    browser = at(own)
+    with closing(sqlite3.connect(own)) as db, db:
+        db.execute("CREATE TRIGGER no BEFORE INSERT ON checkpoints BEGIN SELECT RAISE(IGNORE); END")
+    [step, *_] = (await load(browser, "/s/own/threads/asking/")).find("a.step")
+    url = step["href"].partition("?")[0] + "fork/"
+    inputs = form(await load(browser, url), IN_PLACE).find("input")
+    answer = await browser.post(url, {each["name"]: each.attributes.get("value", "") for each in inputs})
+    assert answer.status_code == 403
+    assert b"took no row" in answer.content
+
+
 async def test_looking_at_the_page_writes_nothing(own: Path, at: Callable[..., AsyncClient]) -> None:
     before = {path.name: path.read_bytes() for path in own.parent.iterdir()}
     browser = at(own)
@@ -198,7 +260,9 @@ async def test_looking_at_the_page_writes_nothing(own: Path, at: Callable[..., A
         base = step["href"].partition("?")[0]
         for page in ("", "fork/", "edit/"):
             assert (await browser.get(base + page)).status_code == 200
-    assert (await browser.get(f"{timeline.find('a.step')[0]['href']}edit/?channel=log")).status_code == 200
+        assert (await browser.get(f"/s/own/compare/?thread=asking&id={step['title']}")).status_code == 200
+    edit = f"{timeline.find('a.step')[0]['href'].partition('?')[0]}edit/?channel=log"
+    assert (await load(browser, edit)).find("textarea")
     assert {path.name: path.read_bytes() for path in own.parent.iterdir()} == before
 
 

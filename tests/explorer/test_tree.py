@@ -140,5 +140,6 @@ async def test_fifty_branches_share_the_last_column(forkable: Forkable) -> None:
     page = await load(forkable.browser, TIMELINE)
     assert page.one("ol.steps")["class"].endswith("w-14")
     assert max(int(dot) for _, _, dot in drawn(page)) == 18 + 13 * 8
+    assert max(len(lane.find("line") + lane.find("path")) for lane in page.find("svg.lane")) <= 2 * 14
     assert page.one("details.branches summary").words == "51 branches"
     assert "older branches are not listed" in page.one("details.branches").words
