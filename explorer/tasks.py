@@ -47,15 +47,18 @@ def pending_card(head: Step) -> Pending | None:
         return None
     return Pending(
         title=", ".join(counted(head.next)) or "unknown",
-        state=_pending_state(unfinished),
+        state=_pending_state(head, unfinished),
         tasks=tuple(task_line(task) for task in first(head.ran, TASKS)[0]),
     )
 
 
-def _pending_state(unfinished: Sequence[Task]) -> str:
+def _pending_state(head: Step, unfinished: Sequence[Task]) -> str:
     if any(task.failed for task in unfinished):
         return "failed"
-    return "waiting" if any(task.waiting for task in unfinished) else "to run"
+    if any(task.waiting for task in unfinished):
+        return "waiting"
+    finished = Counter(task.node for task in head.ran if task.finished and task.node)
+    return "to run" if Counter(head.next) - finished else "has run"
 
 
 def task_line(task: Task) -> TaskLine:

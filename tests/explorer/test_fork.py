@@ -102,6 +102,17 @@ async def test_a_fork_names_what_it_copies_and_leads_to_the_comparison(forkable:
     assert compared.one("section[aria-labelledby=state]").find(".diff") == []
 
 
+async def test_what_has_finished_is_not_said_to_be_still_to_run(forkable: Forkable) -> None:
+    id = forkable.ids("joining")[2]
+    url = forkable.url("joining", id, "fork/")
+    answer = await forkable.post(url, form(await load(forkable.browser, url), THREAD), target="new")
+    card = (await load(forkable.browser, answer["Location"])).one("section.pending")
+    assert "has run" in card.words
+    assert "to run" not in card.words
+    answer = await forkable.post(url, form(await load(forkable.browser, url), IN_PLACE))
+    assert "to run" in (await load(forkable.browser, answer["Location"])).one("section.pending").words
+
+
 async def test_a_long_thread_is_measured_only_when_asked(
     forkable: Forkable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
