@@ -26,12 +26,14 @@ SCREENS = {
     "waiting": f"{THREADS}refund-1043/",
     "compact": f"{THREADS}long-conversation/?density=compact",
     "everything": f"{THREADS}refund-1047/?density=everything",
+    "branches": f"{THREADS}refund-1048/",
     "failed": f"{THREADS}payment-1049/",
     "namespaces": f"{THREADS}report-q4/",
     "missing": f"{THREADS}nobody/",
     "help": "/help/",
 }
-CHECKPOINTS = ("waiting", "failed", "namespaces")
+CHECKPOINTS = ("waiting", "branches", "failed", "namespaces")
+DIALOGS = {"fork": "Fork…", "edit": "Edit customer and fork", "compare": "Compare…"}
 
 
 def photograph(address: str, folder: Path) -> None:
@@ -57,6 +59,20 @@ def _screens(page: Page, origin: str, folder: Path, look: str) -> None:
             page.screenshot(path=folder / f"{name}-checkpoint-{look}.png")
             page.get_by_role("link", name="Raw", exact=True).click()
             page.screenshot(path=folder / f"{name}-raw-{look}.png")
+            page.go_back()
+        if name == "waiting":
+            _dialogs(page, folder, look)
+
+
+def _dialogs(page: Page, folder: Path, look: str) -> None:
+    """Photograph what a checkpoint can be used for."""
+    address = page.url
+    for name, link in DIALOGS.items():
+        page.goto(address, wait_until="networkidle")
+        page.get_by_role("link", name=link).click()
+        page.screenshot(path=folder / f"{name}-{look}.png")
+    page.locator("a.candidate").last.click()
+    page.screenshot(path=folder / f"compared-{look}.png")
 
 
 if __name__ == "__main__":
