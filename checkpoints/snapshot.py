@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from checkpoints.inert import Encrypted, Pickled, Rotten
 from checkpoints.outline import brief
+from checkpoints.saver.ids import ticks_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,14 +164,8 @@ def parsed_time(text: Any) -> datetime | None:
 
 def id_time(checkpoint_id: str) -> datetime | None:
     """Return the time inside a checkpoint id (a version 6 UUID, 100 ns ticks), None when it is none."""
-    try:
-        number = UUID(checkpoint_id)
-    except ValueError:
+    if (ticks := ticks_of(checkpoint_id)) is None:
         return None
-    if number.version != 6:
-        return None
-    bits = number.int
-    ticks = (bits >> 96) << 28 | ((bits >> 80) & 0xFFFF) << 12 | ((bits >> 64) & 0xFFF)
     try:
         return GREGORIAN_EPOCH + timedelta(microseconds=ticks // 10)
     except OverflowError:

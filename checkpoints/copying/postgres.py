@@ -81,7 +81,7 @@ class PostgresEnd:
     def write(self, thread_id: str, spool: Spool, meter: Meter) -> None:
         """Write the thread in one transaction, after the saver's `setup`. Raises StoreError."""
         with (
-            connected(self.location, "checkpoint-explorer copy") as conn,
+            connected(self.location, APPLICATION) as conn,
             meter.stop.interrupting(conn.cancel),
         ):
             PostgresSaver(conn).setup()

@@ -21,7 +21,7 @@ def following(head: str | None, step: int) -> str:
     where the agent's clock is behind. Raises ForkRefused where no id comes after the head's.
     """
     ticks = time.time_ns() // 100 + EPOCH - SKEW * TICKS
-    if head is not None and (last := _ticks(head)) is not None:
+    if head is not None and (last := ticks_of(head)) is not None:
         ticks = max(ticks, last + 1)
     if ticks <= LAST:
         id = _id(ticks, step)
@@ -33,8 +33,8 @@ def following(head: str | None, step: int) -> str:
     )
 
 
-def _ticks(id: str) -> int | None:
-    """Return the time inside an id, None where it has none."""
+def ticks_of(id: str) -> int | None:
+    """Return the time inside an id, in 100 ns since 1582-10-15; None where it is no version 6 UUID."""
     try:
         number = UUID(id)
     except ValueError:
