@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.errors import ReadTimeout
@@ -16,16 +17,37 @@ ANCESTORS = 1_000
 SECONDS = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a DeltaChannel's reducer was given, oldest first: a snapshot's value, if any, and writes since.
+
+    It is not `whole` where the visit of the ancestors ended before one that has a snapshot or no parent.
+    """
+
+    values: list[Any]
+    whole: bool
+
+
 async def delta_items(saver: BaseCheckpointSaver[Any], config: RunnableConfig, channel: str) -> list[Any]:
     """List what LangGraph's reducer makes the channel's value of, oldest first, lists taken apart.
 
     At most `ANCESTORS` are visited; parent links may loop. The reducer itself belongs to the graph.
     """
+    given = await delta_values(saver, config, channel)
+    return [item for value in given.values for item in (value if isinstance(value, list) else [value])]
+
+
+async def delta_values(saver: BaseCheckpointSaver[Any], config: RunnableConfig, channel: str) -> Given:
+    """Collect what a DeltaChannel's value is made of. Raises ReadTimeout."""
     deadline = time.monotonic() + SECONDS
     at = await saver.aget_tuple(config)
     seen: set[str] = set()
     found: list[Any] = []
-    while at and at.parent_config and len(seen) < ANCESTORS:
+    whole = False
+    while at and len(seen) < ANCESTORS:
+        if not at.parent_config:
+            whole = True
+            break
         id = at.parent_config["configurable"]["checkpoint_id"]
         if id in seen:
             break
@@ -39,8 +61,9 @@ async def delta_items(saver: BaseCheckpointSaver[Any], config: RunnableConfig, c
         values = at.checkpoint.get("channel_values")
         if isinstance(values, dict) and channel in values:
             found.append(_snapshot(values[channel]))
+            whole = True
             break
-    return [item for value in reversed(found) for item in (value if isinstance(value, list) else [value])]
+    return Given(found[::-1], whole)
 
 
 def _snapshot(value: Any) -> Any:

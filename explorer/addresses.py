@@ -65,7 +65,7 @@ def compare(
 ) -> str:
     """Address a comparison of two checkpoints: thread, namespace and id of each."""
     thread, ns, id = map(tilde.encode, left)  # forms send these on, and would change line breaks
-    other = dict(zip(("with_thread", "with_ns", "with_id"), right or (), strict=False))
+    other = dict(zip(("with_thread", "with_ns", "with_id"), map(tilde.encode, right or ()), strict=False))
     return f"/s/{store}/compare/" + _query(thread=thread, ns=ns, id=id, **other, before=before)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.difference import differ
-from checkpoints.errors import NotFound
+from checkpoints.errors import ForkRefused, NotFound
 from checkpoints.messages import message
 from checkpoints.outline import at_path, with_part
 from checkpoints.stores.siblings import is_snapshot
@@ -22,6 +22,8 @@ from explorer.values import stored_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from checkpoints.deltas import Given
 
 MOST = 20  # editors on a page
 LINES_SHOWN = 40
@@ -72,7 +74,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One editor. `problem` says what is wrong with its text, `near` shows where, `at` is its place."""
+    """One editor. `problem` says what is wrong with its text, `near` shows where, `at` is its place.
+
+    It is `typed` where its text is not what is stored, and `closed` where that cannot be edited.
+    """
 
     name: str
     path: str
@@ -84,6 +89,7 @@ class Field:
     near: str = ""
     at: int | None = None
     closed: bool = False
+    typed: bool = False
 
     @property
     def key(self) -> str:
@@ -124,21 +130,20 @@ def field(held: Held, asked: Asked) -> Field:
             raise NotTypedJson("", KEEP_SNAPSHOT)
     except NotTypedJson as error:
         near = "" if error.at is None else _near(text, error.at)
-        return Field(asked.name, asked.path, kind, text, delta, None, str(error), near, error.at)
-    return Field(asked.name, asked.path, kind, text, delta, new)
+        told: dict[str, Any] = {"problem": str(error), "near": near, "at": error.at}
+        return Field(asked.name, asked.path, kind, text, delta, typed=text != stored, **told)
+    return Field(asked.name, asked.path, kind, text, delta, new, typed=text != stored)
 
 
 def edited(held: Held, fields: Sequence[Field]) -> Edited | None:
     """Return what was typed, None while something is wrong with it."""
     if not fields or any(each.problem for each in fields):
         return None
+    _require_apart(fields)
     before = {each.name: held.whole(each.name) for each in fields}
     after = dict(before)
     for each in fields:
-        try:
-            after[each.name] = with_part(after[each.name], as_path(each.path), each.value)
-        except LookupError:  # another editor has replaced what it lay in
-            raise NotFound("A part was replaced together with what it lay in.", advice="Edit one.") from None
+        after[each.name] = with_part(after[each.name], as_path(each.path), each.value)
     changed = [name for name in after if differ(before[name], after[name])]
     same, beyond = first([name for name in after if name not in changed], CHANNELS)
     return Edited(
@@ -150,6 +155,15 @@ def edited(held: Held, fields: Sequence[Field]) -> Edited | None:
     )
 
 
+def _require_apart(fields: Sequence[Field]) -> None:
+    """Raise ForkRefused for a part that is edited together with what it lies in."""
+    places = sorted((each.name, as_path(each.path)) for each in fields)
+    for (name, path), (other, below) in pairwise(places):
+        if name == other and below[: len(path)] == path:
+            sentence = f"In the channel {name!r} a part is edited together with what it lies in."
+            raise ForkRefused(sentence, advice="Edit one of the two.")
+
+
 def _unchecked(values: Iterable[Any]) -> Iterable[str]:
     return dict.fromkeys(name for value in values for name in classes(value))
 
@@ -159,14 +173,13 @@ def _warnings(before: Mapping[str, Any], after: Mapping[str, Any], names: Iterab
         yield from strange_fields(before[name], after[name])
 
 
-def items_of(history: Mapping[str, Any]) -> tuple[list[Any], str]:
+def items_of(given: Given) -> tuple[list[Any], str]:
     """Return what a DeltaChannel's reducer was given, oldest first, and why that is not its value, if so."""
-    seed = history.get("seed", [])
-    start = seed.open().value if is_snapshot(seed) else seed
-    given = [start, *(value for _, _, value in history.get("writes", ()))]
-    if not all(isinstance(value, list) for value in given):
+    if not given.whole:
+        return [], f"{ONLY_THE_GRAPH} its ancestors are too many, or one of them is not in the store."
+    if not all(isinstance(value, list) for value in given.values):
         return [], f"{ONLY_THE_GRAPH} its reducer was given something else than lists."
-    items = [item for value in given for item in value]
+    items = [item for value in given.values for item in value]
     if "RemoveMessage" in {name.rpartition(".")[2] for name in classes(items)} or _repeats(items):
         return [], f"{ONLY_THE_GRAPH} its reducer was given messages that replace others."
     return items, ""

@@ -46,10 +46,11 @@ def _store(request: HttpRequest) -> str | None:
 
 def store_error(request: HttpRequest, error: StoreError) -> HttpResponse:
     """Render a named error of the storage library."""
-    return error_page(request, _status(error), error.sentence, error.advice)
+    return error_page(request, status_of(error), error.sentence, error.advice)
 
 
-def _status(error: StoreError) -> int:
+def status_of(error: StoreError) -> int:
+    """Return the HTTP status that tells of an error."""
     match error:
         case NotFound() | StoreMissing():
             return 404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -18,7 +19,8 @@ DENSITIES = ("compact", "steps", "everything")
 DEFAULT_DENSITY = "steps"
 FORKS = ("in-place", "thread", "edit")
 LONGEST_ID = 4_000  # characters in an address
-PATH = r"^\d{1,9}(\.\d{1,9})*$"
+PATH = r"^[0-9]{1,9}(\.[0-9]{1,9})*$"
+PLACE = re.compile(f"({PATH})?")
 PARTS = ("values", "writes", "metadata", "delta")
 
 
@@ -84,12 +86,15 @@ class ForkParameters(Parameters):
 
 
 class CompareParameters(Parameters):
+    """The second checkpoint is tilde-encoded like the first in links, and as it is where it was `typed`."""
+
     thread = Key()
     ns = Key()
     id = Key()
     with_thread = Text()
     with_ns = Text()
     with_id = Text()
+    typed = forms.BooleanField(required=False)
     before = Text()
 
 

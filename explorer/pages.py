@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from checkpoints.errors import CheckpointNotFound
 from checkpoints.snapshot import Snapshot
 from checkpoints.stores.records import TimelinePage
+from explorer.offload import offload
 
 if TYPE_CHECKING:
     from checkpoints.stores import Store
@@ -33,15 +34,16 @@ async def original(opened: Store, page: TimelinePage) -> Snapshot | None:
 
     None for what is no fork, and where no such checkpoint is found; of many children the oldest few count.
     """
-    row = page.checkpoints[0]
-    fork = Snapshot(row, opened.serde)
+    fork = Snapshot(page.checkpoints[0], opened.serde)
     if fork.source != "fork":
         return None
-    thread, ns = row.thread_id, row.checkpoint_ns
+    thread, ns = fork.row.thread_id, fork.row.checkpoint_ns
     tree = (await opened.timeline(thread, ns, around=fork.id, limit=1)).tree
     ids = [link.id for link in reversed(tree.links) if link.parent == fork.parent_id and link.id < fork.id]
-    older = [Snapshot(await opened.checkpoint_row(thread, ns, id), opened.serde) for id in ids[:SIBLINGS]]
-    return max(older, key=partial(alike, fork), default=None)  # the oldest of several
+    rows = await opened.siblings(thread, ns, ids[:SIBLINGS])
+    older = [Snapshot(row, opened.serde) for row in sorted(rows, key=lambda row: row.checkpoint_id)]
+    weight = fork.row.weight + sum(row.weight for row in rows)
+    return await offload(weight, lambda: max(older, key=partial(alike, fork), default=None))
 
 
 def alike(fork: Snapshot, other: Snapshot) -> int:

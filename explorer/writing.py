@@ -9,8 +9,12 @@ from django.conf import settings
 from django.http import HttpResponseRedirect
 
 from checkpoints.errors import CheckpointChanged, ForkRefused, NotWritable
+from checkpoints.inert.packing import fingerprint
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from checkpoints.stores import Store
     from checkpoints.stores.records import CheckpointRow
 
@@ -37,11 +41,15 @@ def require(reason: str, basis: str, seen: str, back: str) -> None:
         raise CheckpointChanged("The checkpoint has changed since this form was made.")
 
 
-def basis_of(row: CheckpointRow) -> str:
-    """Return what a checkpoint is known by in a form, so that none is forked that was not seen."""
+def basis_of(row: CheckpointRow, deltas: Mapping[str, Any] | None = None) -> str:
+    """Return what a checkpoint is known by in a form, so that none is forked that was not seen.
+
+    `deltas` are values from its ancestors that are edited, too.
+    """
     metadata = row.metadata.encode() if isinstance(row.metadata, str) else row.metadata or b""
     channels = repr([(channel.name, channel.size) for channel in row.channels or ()]).encode()
-    return sha256(b"\0".join((row.blob or b"", metadata, channels))).hexdigest()[:24]
+    seen = (row.blob or b"", metadata, channels, fingerprint(dict(deltas or {})))
+    return sha256(b"\0".join(seen)).hexdigest()[:24]
 
 
 def bytes_in_place(row: CheckpointRow) -> int:

@@ -25,13 +25,17 @@ Sizes: TypeAlias = Mapping[str, Size]
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """What a fork has written: the checkpoint that is the head now, and the rows of each table."""
+    """What a fork has written: the checkpoint that is the head now, and the rows of each table.
+
+    `former` is the head that a fork in place has taken the place of.
+    """
 
     thread_id: str
     checkpoint_ns: str
     checkpoint_id: str
     tables: Sizes
     namespaces: tuple[str, ...]
+    former: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ def put_in_place(forks: Forks, thread_id: str, checkpoint_ns: str, draft: Draft)
     head = yield from forks.head(thread_id, checkpoint_ns)
     id = following(head, draft.step)
     tables = yield from draft.put(id, datetime.now(UTC).isoformat())
-    return Forked(thread_id, checkpoint_ns, id, tables, (checkpoint_ns,))
+    return Forked(thread_id, checkpoint_ns, id, tables, (checkpoint_ns,), head)
 
 
 def put_in_new_thread(

@@ -179,6 +179,13 @@ class TimelinePage:
     newer: str | None = None
     bound: str | None = None
 
+    @property
+    def weight(self) -> int:
+        """The bytes that were read and are to be decoded."""
+        rows = (*self.checkpoints, *self.parents.values())
+        writes = (write for found in self.writes.values() for write in found)
+        return sum(row.weight for row in rows) + sum(len(write.value or b"") for write in writes)
+
 
 @dataclass(frozen=True, slots=True)
 class Overview:

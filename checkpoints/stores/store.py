@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
     from checkpoints.inert import InertSerializer
@@ -59,6 +61,11 @@ class Store(Protocol):
 
     async def checkpoint_row(self, thread_id: str, ns: str, checkpoint_id: str) -> CheckpointRow:
         """Read one checkpoint. Raises CheckpointNotFound."""
+
+    async def siblings(
+        self, thread_id: str, ns: str, checkpoint_ids: Sequence[str]
+    ) -> tuple[CheckpointRow, ...]:
+        """Read several checkpoints within the budget of a page; those that are not there are left out."""
 
     async def writes(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[WriteRow, ...]:
         """Read the writes on one checkpoint in the saver's order."""

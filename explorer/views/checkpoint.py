@@ -171,18 +171,17 @@ async def _load(
 ) -> tuple[CheckpointScreen, timeline_screen.TimelineScreen | None]:
     """Read a checkpoint, and unless it is to be shown alone the timeline around it."""
     page = await one(opened, thread, ns, id)
-    weight = sum(row.size for row in (*page.checkpoints, *page.parents.values()))
     place = Place(
         head=await opened.head(thread, ns) == id,
         writable=not await writing.refusal(opened),
         density=asked["density"] or "",
         branch=asked["branch"] or "",
         copies=await original(opened, page),
-        done=DONE.get(asked["done"], ""),
+        done=asked["done"] or "",
         former=asked["former"] or "",
         origin=asked["origin"] or "",
     )
-    shown = await offload(weight, _screen, store, thread, ns, page, opened.serde, place)
+    shown = await offload(page.weight, _screen, store, thread, ns, page, opened.serde, place)
     if alone:
         return shown, None
     return shown, await timeline_screen.load(opened, store, thread, {**asked, "ns": ns}, selected=id)
@@ -231,9 +230,7 @@ def _screen(
         snippet=snippet(thread, ns, at.id),
         note=note(at.metadata) if at.source == "fork" else "",
         copies=_copies(store, thread, ns, at, place),
-        done=place.done,
-        former_href=addresses.fork(store, thread, place.former, ns=ns) if place.former else "",
-        origin=_origin(store, ns, at, place),
+        **_done(store, ns, at, place),
         is_head=place.head,
         writable=place.writable,
         fork_href=addresses.fork(store, thread, at.id, ns=ns),
@@ -275,11 +272,17 @@ def _copies(store: str, thread: str, ns: str, at: Snapshot, place: Place) -> tup
     )
 
 
-def _origin(store: str, ns: str, at: Snapshot, place: Place) -> tuple[str, str] | None:
-    """Return the thread that the new one was forked from, and the address of the step there."""
-    if not place.origin:
-        return None
-    return place.origin, addresses.checkpoint(store, place.origin, at.id, ns=ns)
+def _done(store: str, ns: str, at: Snapshot, place: Place) -> dict[str, Any]:
+    """Return what has just been done, where it is still so: anybody may write or keep such an address."""
+    shown: dict[str, Any] = {"done": "", "former_href": "", "origin": None}
+    thread = at.row.thread_id
+    if place.done == "thread" and place.origin:
+        shown["origin"] = (place.origin, addresses.checkpoint(store, place.origin, at.id, ns=ns))
+    elif place.done == "thread" or not place.head or at.source != "fork":
+        return shown
+    elif place.former not in ("", at.id):
+        shown["former_href"] = addresses.fork(store, thread, place.former, ns=ns)
+    return {**shown, "done": DONE.get(place.done, "")}
 
 
 def _parent_href(store: str, thread: str, ns: str, step: Step, place: Place) -> str:

@@ -18,7 +18,7 @@ from explorer import addresses, tilde
 from explorer.bounds import CHANGES, CHANNELS, WRITES, first
 from explorer.changes import Change, between, is_own, signed
 from explorer.forks import note
-from explorer.forms import CompareParameters
+from explorer.forms import CompareParameters, plain
 from explorer.offload import offload
 from explorer.pages import one
 from explorer.rendering import screen
@@ -116,7 +116,12 @@ class Chooser:
 async def compare(request: HttpRequest, store: str) -> HttpResponse:
     asked = CompareParameters.read(request.GET)
     left = (asked["thread"] or "", asked["ns"] or "", asked["id"] or "")
-    other = (asked["with_thread"] or left[0], asked["with_ns"] or "", asked["with_id"] or "")
+    read_as = str if asked["typed"] else plain
+    other = (
+        read_as(asked["with_thread"]) if asked["with_thread"] else left[0],
+        read_as(asked["with_ns"] or ""),
+        read_as(asked["with_id"] or ""),
+    )
     context: dict[str, Any] = {"store": store, "thread": left[0], "asked": asked}
     location, problem = located(store), ""
     if asked["with_thread"] or asked["with_id"]:
@@ -146,7 +151,7 @@ class Rows:
 
     @property
     def weight(self) -> int:
-        return sum(page.checkpoints[0].size for page in (self.before, self.after))
+        return self.before.weight + self.after.weight
 
 
 async def _load(opened: Store, left: Place, right: Place) -> Rows:
@@ -282,7 +287,7 @@ async def _choices(opened: Store, store: str, left: Place, before: str | None, p
     page = await opened.timeline(thread, ns, before=before or None, limit=STEPS_SHOWN)
     known = (row.thread_id for row in (await opened.threads(limit=THREADS_NAMED)).threads)
     now = datetime.now(UTC)
-    weight = first_page.checkpoints[0].size + sum(row.weight for row in page.checkpoints)
+    weight = first_page.weight + page.weight
     [step], others = await offload(
         weight, lambda: (steps(first_page, opened.serde), list(steps(page, opened.serde)))
     )

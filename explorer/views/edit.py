@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from checkpoints import outlook
-from checkpoints.errors import ForkRefused
+from checkpoints.deltas import delta_values
+from checkpoints.errors import ForkRefused, StoreError
 from checkpoints.forking import afork
 from checkpoints.snapshot import Snapshot
 from checkpoints.steps import DELTA_COUNTERS, steps
@@ -16,9 +17,10 @@ from explorer import addresses, tilde, writing
 from explorer.bounds import CHANNELS, first
 from explorer.changes import is_own
 from explorer.editing import MOST, Asked, Edited, Field, Held, edited, field, items_of
+from explorer.errors import status_of
 from explorer.forks import Prospect, Written, busy, prospect, written
-from explorer.forms import EditForm, EditParameters, plain
-from explorer.offload import offload
+from explorer.forms import PLACE, EditForm, EditParameters, plain
+from explorer.offload import LARGE, offload
 from explorer.pages import one
 from explorer.rendering import screen
 from explorer.stores import located
@@ -27,10 +29,11 @@ from explorer.values import stored_type
 from explorer.wording import number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from django.http import HttpRequest, HttpResponse, QueryDict
 
+    from checkpoints.deltas import Given
     from checkpoints.inert import InertSerializer
     from checkpoints.stores import Location, Store
     from checkpoints.stores.records import TimelinePage
@@ -48,7 +51,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class EditScreen:
-    """What the page of an edit shows; `edited` is what was typed, when nothing is wrong with it."""
+    """What the page of an edit shows; `edited` is what was typed, when nothing is wrong with it.
+
+    `problem` is why the checkpoint cannot be edited, `error` why what was sent was not done.
+    """
 
     id: str
     ns: str
@@ -57,6 +63,7 @@ class EditScreen:
     back_href: str
     refusal: str
     problem: str
+    error: str
     busy: str
     basis: str
     choices: tuple[Choice, ...]
@@ -66,6 +73,11 @@ class EditScreen:
     here: Written
     here_next: Prospect
 
+    @property
+    def typed(self) -> bool:
+        """Whether something was typed that is nowhere else than on the page."""
+        return any(field.typed for field in self.fields)
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -73,110 +85,131 @@ class Loaded:
 
     page: TimelinePage
     serde: InertSerializer
-    histories: Mapping[str, Mapping[str, Any]]
+    given: Mapping[str, Given]
     refusal: str
     head: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What is to be edited, with what was typed so far, and what could not be taken over."""
+
+    asked: tuple[Asked, ...]
+    problem: str = ""
 
 
 async def edit(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
     ns = EditParameters.read(request.GET)["ns"] or ""
     location, form = located(store), EditForm(request.POST or None)
-    asked = _asked(request.GET, request.POST)
-    loaded = await read(location, lambda opened: _load(opened, thread, ns, checkpoint_id, asked))
-    weight = loaded.page.checkpoints[0].size + 10 * sum(len(each.text or "") for each in asked)
-    shown = await offload(weight, _screen, store, thread, ns, loaded, asked)
+    sent = _posted(request.POST) if request.POST else _named(request.GET)
+    loaded = await read(location, lambda opened: _load(opened, thread, ns, checkpoint_id, sent.asked))
+    weight = loaded.page.weight + 10 * sum(len(each.text or "") for each in sent.asked)
+    shown = await offload(LARGE if loaded.given else weight, _screen, store, loaded, sent)
     action = form.cleaned_data.get("action") if form.is_valid() else ""
+    status = 422 if sent.problem or (form.is_bound and form.errors) else 200
     if action == "fork" and shown.edited and shown.edited.changes:
-        writing.require(shown.refusal, shown.basis, form.cleaned_data["basis"], shown.back_href)
-        return writing.done(await _forked(form, location, store, thread, ns, loaded, shown.edited))
+        try:
+            writing.require(shown.refusal, shown.basis, form.cleaned_data["basis"], shown.back_href)
+            return writing.done(await _forked(form, location, store, loaded, shown.edited))
+        except StoreError as error:  # what was typed stays on the page
+            shown, status = replace(shown, error=str(error)), status_of(error)
+    elif action in ("review", "fork") and not shown.edited and not shown.refusal:
+        status = 422
     review = shown.edited if action in ("review", "fork") else None
     context = {"edit": shown, "form": form, "edited": review, "store": store, "thread": thread}
     response = screen(request, "edit/page.html", "edit/_edit.html", context)
-    wrong = form.errors or (action in ("review", "fork") and not shown.edited and not shown.refusal)
-    response.status_code = 422 if form.is_bound and wrong else 200
+    response.status_code = status
     return response
 
 
-def _asked(query: QueryDict, posted: QueryDict) -> list[Asked]:
-    """Return what is to be edited: what the address names, or what a form has sent. Raises ForkRefused."""
-    if posted:
-        names = [plain(key) for key in posted.getlist("name")]
-        lines = [text.replace("\r\n", "\n") for text in posted.getlist("text")]  # as browsers send them
-        texts = zip(names, posted.getlist("path"), lines, strict=False)
-        found = [Asked(*each) for each in texts]
-        if posted.get("action") == "choose":
-            chosen = [plain(key) for key in posted.getlist("channel")]
-            named = {each.name for each in found}
-            found = [each for each in found if each.name in chosen]
-            found += [Asked(name) for name in chosen if name not in named]
-    else:
-        names = [plain(key) for key in query.getlist("channel")]
-        path = (EditParameters.read(query)["path"] or "") if len(names) == 1 else ""
-        found = [Asked(name, path) for name in names]
-    found = list({(each.name, each.path): each for each in found}.values())
-    if len(found) > MOST:
-        raise ForkRefused(f"At most {MOST} channels can be edited at once.", advice="Choose fewer of them.")
-    return found
+def _named(query: QueryDict) -> Sent:
+    """Return what an address asks to be edited: channels, or a part of one."""
+    names = dict.fromkeys(plain(key) for key in query.getlist("channel"))
+    path = (EditParameters.read(query)["path"] or "") if len(names) == 1 else ""
+    return _limited([Asked(name, path) for name in names])
 
 
-async def _forked(
-    form: EditForm, location: Location, store: str, thread: str, ns: str, loaded: Loaded, new: Edited
-) -> str:
+def _posted(posted: QueryDict) -> Sent:
+    """Return what a form has sent to be edited. Raises ForkRefused for what no form of ours sends."""
+    names, paths = [plain(key) for key in posted.getlist("name")], posted.getlist("path")
+    texts = [text.replace("\r\n", "\n") for text in posted.getlist("text")]  # as browsers send lines
+    if not len(names) == len(paths) == len(texts) or not all(PLACE.fullmatch(path) for path in paths):
+        raise ForkRefused("The form has lost some of its fields.", advice="Open the editor anew.")
+    found = [Asked(*each) for each in zip(names, paths, texts, strict=True)]
+    if posted.get("action") == "choose":
+        chosen = dict.fromkeys(plain(key) for key in posted.getlist("channel"))
+        known = {each.name for each in found}
+        found = [each for each in found if each.name in chosen]
+        found += [Asked(name) for name in chosen if name not in known]
+    return _limited(found)
+
+
+def _limited(found: Sequence[Asked]) -> Sent:
+    if len(found) <= MOST:
+        return Sent(tuple(found))
+    return Sent(tuple(found[:MOST]), f"At most {MOST} channels can be edited at once: these are the first.")
+
+
+async def _forked(form: EditForm, location: Location, store: str, loaded: Loaded, new: Edited) -> str:
     """Write the fork and return its address."""
-    asked, id = form.cleaned_data, loaded.page.checkpoints[0].checkpoint_id
+    asked, row = form.cleaned_data, loaded.page.checkpoints[0]
+    thread, ns, id = row.thread_id, row.checkpoint_ns, row.checkpoint_id
     made = await afork(
         location, thread, id, ns, values=new.values, reason=asked["reason"], author=asked["author"]
     )
-    return addresses.checkpoint(store, thread, made.checkpoint_id, ns=ns, done="edit", former=loaded.head)
+    return addresses.checkpoint(
+        store, thread, made.checkpoint_id, ns=ns, done="edit", former=made.former or ""
+    )
 
 
 async def _load(opened: Store, thread: str, ns: str, id: str, asked: Sequence[Asked]) -> Loaded:
     page = await one(opened, thread, ns, id)
     counted = Snapshot(page.checkpoints[0], opened.serde).metadata.get(DELTA_COUNTERS)
-    deltas = [each.name for each in asked if isinstance(counted, dict) and each.name in counted]
+    deltas = {each.name for each in asked if isinstance(counted, dict) and each.name in counted}
     config: Any = {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": id}}
-    histories = await opened.saver.aget_delta_channel_history(config=config, channels=deltas)
     return Loaded(
-        page, opened.serde, histories, await writing.refusal(opened), await opened.head(thread, ns) or id
+        page=page,
+        serde=opened.serde,
+        given={name: await delta_values(opened.saver, config, name) for name in sorted(deltas)},
+        refusal=await writing.refusal(opened),
+        head=await opened.head(thread, ns) or id,
     )
 
 
-def _screen(store: str, thread: str, ns: str, loaded: Loaded, asked: Sequence[Asked]) -> EditScreen:
+def _screen(store: str, loaded: Loaded, sent: Sent) -> EditScreen:
     [step] = steps(loaded.page, loaded.serde)
-    at = step.at
+    at, ns = step.at, step.at.row.checkpoint_ns
     own = {name: value for name, value in at.values.items() if not is_own(name, step)}
-    items = {name: items_of(loaded.histories.get(name, {})) for name in step.deltas}
+    items = {name: items_of(given) for name, given in loaded.given.items() if name in step.deltas}
     held = Held(
         values=own,
         deltas={name: found for name, (found, _) in items.items()},
         reasons={name: reason for name, (_, reason) in items.items()},
     )
-    fields = tuple(field(held, each) for each in asked)
+    fields = tuple(field(held, each) for each in sent.asked)
     new = edited(held, fields)
+    chosen = dict.fromkeys(each.name for each in sent.asked)
     known, beyond = first([*own, *step.deltas], CHANNELS)
-    chosen = {each.name for each in asked}
     return EditScreen(
         id=at.id,
         ns=ns,
         step=number(at.step),
         title=title(step),
-        back_href=addresses.checkpoint(store, thread, at.id, ns=ns),
+        back_href=addresses.checkpoint(store, at.row.thread_id, at.id, ns=ns),
         refusal=loaded.refusal,
         problem=at.problem or "",
+        error=sent.problem,
         busy=busy(loaded.head),
-        basis=writing.basis_of(at.row),
-        choices=tuple(
-            Choice(
-                name,
-                tilde.encode(name),
-                stored_type(own[name]) if name in own else "DeltaChannel",
-                name in chosen,
-            )
-            for name in known
-        ),
+        basis=writing.basis_of(at.row, held.deltas),
+        choices=tuple(_choice(name, own, chosen) for name in dict.fromkeys((*known, *chosen))),
         more_choices=beyond,
         fields=fields,
         edited=new,
         here=written({"checkpoints": Size(1, writing.bytes_in_place(at.row))}, (ns,)),
         here_next=prospect(outlook.in_place(step, new.values if new else ())),
     )
+
+
+def _choice(name: str, own: Mapping[str, Any], chosen: Collection[str]) -> Choice:
+    kind = stored_type(own[name]) if name in own else "DeltaChannel"
+    return Choice(name, tilde.encode(name), kind, name in chosen)

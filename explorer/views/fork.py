@@ -89,7 +89,7 @@ async def fork(request: HttpRequest, store: str, thread: str, checkpoint_id: str
     loaded = await read(
         location, lambda opened: _load(opened, thread, ns, checkpoint_id, measure=measure, weigh=True)
     )
-    shown = await offload(loaded.row.size, _screen, store, loaded)
+    shown = await offload(loaded.page.weight, _screen, store, loaded)
     context = {"fork": shown, "form": form, "store": store, "thread": thread}
     response = screen(request, "fork/page.html", "fork/_fork.html", context)
     response.status_code = 422 if form.is_bound else 200
@@ -103,7 +103,7 @@ async def _forked(form: ForkForm, location: Location, store: str, loaded: Loaded
     if asked["kind"] == "in-place":
         made = await afork(location, thread, id, ns, reason=asked["reason"], author=asked["author"])
         return addresses.checkpoint(
-            store, thread, made.checkpoint_id, ns=ns, done="in-place", former=loaded.head
+            store, thread, made.checkpoint_id, ns=ns, done="in-place", former=made.former or ""
         )
     try:
         made = await afork_thread(location, thread, asked["target"], id, ns)

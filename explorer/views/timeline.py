@@ -84,7 +84,7 @@ async def load(
         limit=STEPS_SHOWN + 1,
     )
     density = asked.get("density") or DEFAULT_DENSITY
-    weight = sum(row.weight for row in page.checkpoints) + LINK_WEIGHT * len(page.tree.links)
+    weight = page.weight + LINK_WEIGHT * len(page.tree.links)
     return await offload(
         weight, _screen, store, thread, ns, density, namespaces, page, opened.serde, selected, branch
     )

@@ -14,7 +14,7 @@ from checkpoints.snapshot import PendingWrite, Snapshot
 from checkpoints.stores import read
 from explorer import addresses, writing
 from explorer.forms import ValueParameters, as_path
-from explorer.offload import offload
+from explorer.offload import LARGE, offload
 from explorer.rendering import screen
 from explorer.stores import located
 from explorer.values import ValueView, value_address, value_view
@@ -64,9 +64,9 @@ async def _find(opened: Store, thread: str, id: str, asked: dict[str, Any]) -> t
     if asked["part"] == "delta":
         config = {"thread_id": thread, "checkpoint_ns": asked["ns"] or "", "checkpoint_id": id}
         items = await delta_items(opened.saver, {"configurable": config}, asked["channel"] or "")
-        return 0, lambda: items
+        return LARGE, lambda: items
     if asked["part"] == "metadata":
-        return 0, lambda: at.metadata
+        return len(at.row.metadata or b""), lambda: at.metadata
     return at.row.size, lambda: _channel(at.values, asked["channel"] or "")
 
 

@@ -70,7 +70,9 @@
   addEventListener("pageshow", () => { sent = false; });
   addEventListener("beforeunload", (event) => {
     const areas = [...document.querySelectorAll(".editor textarea")];
-    if (!sent && areas.some((area) => area.value !== area.defaultValue)) event.preventDefault();
+    const typed = document.querySelector("[data-typed]") // sent back by the server, and nowhere else yet
+      || areas.some((area) => area.value !== area.defaultValue);
+    if (!sent && typed) event.preventDefault();
   });
 
   document.addEventListener("DOMContentLoaded", () => {

@@ -207,3 +207,17 @@ def test_typed_text_is_not_left_by_mistake(visitor: Visitor):
     expect(page.locator("#inspector")).to_be_visible()
     assert visitor.complaints == ["dialog: "], "the browser asks in its own words"
     visitor.complaints.clear()
+
+
+def test_what_was_looked_over_is_not_left_by_mistake(visitor: Visitor):
+    page = inspected(visitor, "edited-True", 0)
+    page.goto(page.url.partition("?")[0] + "edit/?channel=log")
+    page.on("dialog", lambda dialog: dialog.accept())
+    for text, link in (("[oops", "Back to the checkpoint"), ('["typed"]', "Back to the checkpoint")):
+        page.goto(page.url.partition("?")[0].partition("edit/")[0] + "edit/?channel=log")
+        page.get_by_label("log", exact=True).fill(text)
+        page.get_by_role("button", name="Review the changes").click()
+        page.get_by_role("link", name=link).click()
+        expect(page.locator("#inspector")).to_be_visible()
+    assert [line for line in visitor.complaints if "422" not in line] == ["dialog: ", "dialog: "]
+    visitor.complaints.clear()

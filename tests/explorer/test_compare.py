@@ -9,7 +9,7 @@ import pytest
 from graphs import config
 from pages import Element, load, parse
 
-from checkpoints.forking import afork
+from checkpoints.forking import afork, afork_thread
 
 if TYPE_CHECKING:
     from forkable import Forkable
@@ -118,6 +118,23 @@ async def test_a_thread_that_is_not_there_is_said_beside_the_field(forkable: For
     assert problem.startswith('The thread "nobody" has no checkpoint in its root namespace.')
     assert page.one("input[name=with_thread]")["value"] == "nobody"
     assert {option["value"] for option in page.find("datalist option")} == {"chat", "joining", "nested"}
+
+
+async def test_the_thread_without_an_id_is_compared_and_swapped(forkable: Forkable) -> None:
+    [head, *_] = forkable.ids("asking")
+    await afork_thread(str(forkable.place), "asking", "", head)
+    page = await load(forkable.browser, url("asking", head, with_thread="~", with_id=head))
+    for _ in range(2):
+        shown = {side.find("dl dd")[0].words for side in page.find(".side-card")}
+        assert shown == {"asking", "(empty id)"}
+        page = await load(forkable.browser, page.one(".form-head a")["href"])
+
+
+async def test_a_thread_that_is_typed_is_taken_as_it_is(forkable: Forkable) -> None:
+    [head, *_] = forkable.ids("asking")
+    await afork_thread(str(forkable.place), "asking", "a~20b", head)
+    page = await load(forkable.browser, url("asking", head, with_thread="a~20b", typed="1"))
+    assert page.find(".side-card")[1].find("dl dd")[0].words == "a~20b"
 
 
 async def test_equal_writes_of_several_tasks_are_counted(forkable: Forkable) -> None:

@@ -12,6 +12,8 @@ from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import START, StateGraph
 from pages import Element, load, parse
 
+from checkpoints.errors import StoreBusy
+
 if TYPE_CHECKING:
     from forkable import Forkable
     from pytest_django.fixtures import SettingsWrapper
@@ -221,6 +223,70 @@ async def test_a_checkpoint_that_changed_since_is_not_edited(forkable: Forkable)
     before = forkable.rows()
     answer = await forkable.post(url, editor(page), action="fork", text=['["a"]'])
     assert (answer.status_code, forkable.rows()) == (409, before)
+    review = parse(answer.content.decode())
+    assert "has changed since" in review.one("[role=alert]").words
+    assert typed(review) == ['["a"]'], "nothing is lost"
+    assert (await forkable.post(url, editor(review), action="fork")).status_code == 303
+
+
+async def test_a_store_that_refuses_the_fork_leaves_what_was_typed_on_the_page(
+    forkable: Forkable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(*_: object, **__: object) -> None:
+        raise StoreBusy("Somebody else keeps a lock.")
+
+    url, page = await open_editor(forkable, "asking", "log")
+    review = await send(forkable, url, page, "review", '["a"]')
+    monkeypatch.setattr("explorer.views.edit.afork", busy)
+    answer = await forkable.post(url, editor(review), action="fork")
+    again = parse(answer.content.decode())
+    assert (answer.status_code, typed(again)) == (503, ['["a"]'])
+    assert "Somebody else keeps a lock." in again.one("[role=alert]").words
+
+
+async def test_too_many_channels_are_said_beside_what_was_typed(forkable: Forkable) -> None:
+    at = forkable.head("asking")
+    names = [f"c{number:03}" for number in range(230)]
+    held = {**at.checkpoint, "channel_values": dict.fromkeys(names, 1)}
+    forkable.saver.put(at.parent_config, {**held, "channel_versions": dict.fromkeys(names, "9")}, {}, {})
+    url, page = await open_editor(forkable, "asking", "c220")
+    page = await send(forkable, url, page, "choose", "7", channel=["c000", "c220"])
+    assert typed(page) == ["7", "1"], "one that is not listed is listed once it is chosen"
+    page = await send(forkable, url, page, "choose", "7", "1", channel=[*names[:25], "c220"])
+    assert "At most 20 channels" in page.one("[role=alert]").words
+    assert len(typed(page)) == 20
+    assert "7" in typed(page)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": ["log"], "path": ["abc"], "text": ["[]"]},
+        {"name": ["log"], "path": ["²"], "text": ["[]"]},
+        {"name": ["log", "n"], "path": [""], "text": ["[]", "1"]},
+        {"name": ["log", "log"], "path": ["", "0"], "text": ['["X", "Y"]', '"a"']},
+    ],
+)
+async def test_a_form_that_no_page_sends_is_refused(fields: dict[str, list[str]], forkable: Forkable) -> None:
+    url, page = await open_editor(forkable, "asking", "log")
+    [basis] = {field["value"] for field in page.find("input[name=basis]")}
+    for action in ("review", "fork"):
+        before = forkable.rows()
+        answer = await forkable.browser.post(url, {**fields, "action": action, "basis": basis})
+        assert (answer.status_code, forkable.rows()) == (422, before)
+
+
+async def test_a_delta_channel_whose_ancestors_are_too_many_is_not_edited(
+    forkable: Forkable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell = StateGraph(Story).add_node("tell", lambda state: {"story": ["told"]}).add_edge(START, "tell")
+    graph = tell.compile(forkable.saver)
+    for word in ("one", "two"):
+        graph.invoke({"story": [word]}, config("story"))
+    monkeypatch.setattr("checkpoints.deltas.ANCESTORS", 3)
+    _, page = await open_editor(forkable, "story", "story")
+    assert "its ancestors are too many" in page.one(".wrong").words
+    assert typed(page) == []
 
 
 async def test_one_message_is_edited_alone(forkable: Forkable) -> None:

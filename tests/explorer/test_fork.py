@@ -90,6 +90,18 @@ async def test_the_head_of_before_is_one_step_away_after_a_fork(forkable: Forkab
     assert forkable.head("joining").checkpoint["channel_values"]["log"] == ["a", "b1", "b2", "join"]
 
 
+async def test_what_was_done_is_said_only_where_it_is_so(forkable: Forkable) -> None:
+    [head, *_, oldest] = forkable.ids("joining")
+    for id, done in ((oldest, "edit"), (head, "in-place"), (head, "edit")):
+        url = forkable.url("joining", id, done=done, origin="evil", former=oldest)
+        assert (await load(forkable.browser, url)).find("[role=status]") == []
+    url = forkable.url("joining", oldest, "fork/")
+    made = await forkable.post(url, form(await load(forkable.browser, url), IN_PLACE))
+    assert (await load(forkable.browser, made["Location"])).find("[role=status]")
+    assert (await forkable.post(url, form(await load(forkable.browser, url), IN_PLACE))).status_code == 303
+    assert (await load(forkable.browser, made["Location"])).find("[role=status]") == []
+
+
 async def test_a_fork_names_what_it_copies_and_leads_to_the_comparison(forkable: Forkable) -> None:
     id = forkable.ids("joining")[2]
     url = forkable.url("joining", id, "fork/")

@@ -202,6 +202,21 @@ async def test_every_dialog_works_or_refuses_at_an_odd_column(
     await every_dialog(at(odd), "odd", "tampered", id)
 
 
+async def test_a_fork_beside_a_row_with_a_binary_id_is_shown(
+    odd: Path, at: Callable[..., AsyncClient]
+) -> None:
+    id = tamper(odd, {})
+    with closing(sqlite3.connect(odd)) as db, db:
+        db.execute(
+            "INSERT INTO checkpoints SELECT thread_id, checkpoint_ns, CAST('0' || checkpoint_id AS BLOB),"
+            " parent_checkpoint_id, type, checkpoint, metadata FROM checkpoints WHERE checkpoint_id = ?",
+            (id,),
+        )
+        db.execute("UPDATE checkpoints SET metadata = ? WHERE checkpoint_id = ?", (b'{"source": "fork"}', id))
+    page = await load(at(odd), f"/s/odd/threads/tampered/checkpoints/{id}/")
+    assert page.one("article .tag.fork").words == "fork"
+
+
 async def test_a_text_that_is_no_utf_8_is_refused_and_leaves_no_lock(
     odd: Path, at: Callable[..., AsyncClient]
 ) -> None:

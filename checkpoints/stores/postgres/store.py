@@ -30,7 +30,7 @@ from checkpoints.stores.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Awaitable, Callable, Hashable, Sequence
 
     import psycopg
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -122,6 +122,13 @@ class PostgresStore:
         if not is_storable(thread_id, ns, checkpoint_id):
             raise CheckpointNotFound("There is no such checkpoint in this thread and namespace.")
         return await self.run(timeline.checkpoint(thread_id, ns, checkpoint_id))
+
+    async def siblings(
+        self, thread_id: str, ns: str, checkpoint_ids: Sequence[str]
+    ) -> tuple[CheckpointRow, ...]:
+        if not is_storable(thread_id, ns, *checkpoint_ids):
+            return ()
+        return await self.run(timeline.several(thread_id, ns, checkpoint_ids))
 
     async def writes(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[WriteRow, ...]:
         if not is_storable(thread_id, ns, checkpoint_id):

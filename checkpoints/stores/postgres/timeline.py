@@ -116,6 +116,12 @@ def checkpoint(thread_id: str, ns: str, checkpoint_id: str) -> Operation[Checkpo
     return next(iter(rows.values()))
 
 
+def several(thread_id: str, ns: str, ids: Sequence[str]) -> Operation[tuple[CheckpointRow, ...]]:
+    """Read several checkpoints within the budget of a page."""
+    rows = yield from checkpoint_rows([(thread_id, ns, id) for id in ids], PAGE)
+    return tuple(rows.values())
+
+
 def writes_of(schema: Schema, thread_id: str, ns: str, checkpoint_id: str) -> Operation[tuple[WriteRow, ...]]:
     """Read the writes on one checkpoint, whole, in the saver's order."""
     key = (thread_id, ns, checkpoint_id)

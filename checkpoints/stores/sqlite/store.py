@@ -31,7 +31,7 @@ from checkpoints.stores.sqlite.listing import count_threads, last_rows
 from checkpoints.stores.sqlite.opening import Fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Awaitable, Callable, Hashable, Sequence
 
     from checkpoints.statements import Operation
     from checkpoints.stores.location import Location
@@ -97,6 +97,11 @@ class SqliteStore:
 
     async def checkpoint_row(self, thread_id: str, ns: str, checkpoint_id: str) -> CheckpointRow:
         return await self._run(timeline.checkpoint(thread_id, ns, checkpoint_id))
+
+    async def siblings(
+        self, thread_id: str, ns: str, checkpoint_ids: Sequence[str]
+    ) -> tuple[CheckpointRow, ...]:
+        return await self._run(timeline.several(thread_id, ns, checkpoint_ids))
 
     async def writes(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[WriteRow, ...]:
         return await self._run(timeline.writes_of(self._schema, thread_id, ns, checkpoint_id))
