@@ -13,7 +13,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from checkpoints.errors import ForkRefused, ThreadNotFound
+from checkpoints.errors import CheckpointChanged, ForkRefused, ThreadNotFound
 from checkpoints.splicing.seals import Seal
 from checkpoints.stores.forks import Forked, measured, put_in_new_thread, put_in_place
 from checkpoints.stores.location import Location
@@ -38,6 +38,7 @@ def fork(
     reason: str | None = None,
     author: str | None = None,
     key: bytes | None = None,
+    seen: bytes | None = None,
 ) -> Forked:
     """Copy a checkpoint to where it is the head of its namespace: the next invoke continues from the copy.
 
@@ -47,13 +48,16 @@ def fork(
     `checkpoints.typedjson.parse` returns it; every other value keeps its bytes.
 
     `key` decrypts and encrypts rows; by default it is LANGGRAPH_AES_KEY. A value that cannot be stored raises
-    ValueRefused.
+    ValueRefused. `seen` is what `values` were made of, the content of the row (in PostgreSQL its document as
+    text): where the row holds something else CheckpointChanged is raised.
     """
     _require_text(thread_id, checkpoint_ns, checkpoint_id or "", *(values or {}))
     with writing(_location(store)) as writer:
         forks = _forks(writer, store)
         id = _named(writer, forks, thread_id, checkpoint_ns, checkpoint_id)
         source = writer.run(forks.source(thread_id, checkpoint_ns, id, values or ()))
+        if seen is not None and source.content != seen:
+            raise CheckpointChanged("The checkpoint has changed since it was looked at.")
         draft = forks.draft(source, values or {}, note_of(reason, author), Seal(key))
         return writer.transact(partial(put_in_place, forks, thread_id, checkpoint_ns, draft))
 
@@ -68,6 +72,7 @@ async def afork(
     reason: str | None = None,
     author: str | None = None,
     key: bytes | None = None,
+    seen: bytes | None = None,
 ) -> Forked:
     """Do what `fork` does, on another thread than the event loop's."""
     return await asyncio.to_thread(
@@ -80,6 +85,7 @@ async def afork(
         reason=reason,
         author=author,
         key=key,
+        seen=seen,
     )
 
 

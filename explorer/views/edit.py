@@ -154,9 +154,8 @@ async def _forked(form: EditForm, location: Location, store: str, loaded: Loaded
     """Write the fork and return its address."""
     asked, row = form.cleaned_data, loaded.page.checkpoints[0]
     thread, ns, id = row.thread_id, row.checkpoint_ns, row.checkpoint_id
-    made = await afork(
-        location, thread, id, ns, values=new.values, reason=asked["reason"], author=asked["author"]
-    )
+    note = {"reason": asked["reason"], "author": asked["author"]}
+    made = await afork(location, thread, id, ns, values=new.values, seen=row.blob, **note)
     return addresses.checkpoint(
         store, thread, made.checkpoint_id, ns=ns, done="edit", former=made.former or ""
     )

@@ -101,7 +101,8 @@ async def _forked(form: ForkForm, location: Location, store: str, loaded: Loaded
     asked, row = form.cleaned_data, loaded.row
     thread, ns, id = row.thread_id, row.checkpoint_ns, row.checkpoint_id
     if asked["kind"] == "in-place":
-        made = await afork(location, thread, id, ns, reason=asked["reason"], author=asked["author"])
+        note = {"reason": asked["reason"], "author": asked["author"]}
+        made = await afork(location, thread, id, ns, seen=row.blob, **note)
         return addresses.checkpoint(
             store, thread, made.checkpoint_id, ns=ns, done="in-place", former=made.former or ""
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import pytest
 from django.test import AsyncClient
@@ -13,6 +13,7 @@ from langgraph.graph import START, StateGraph
 from pages import Element, load, parse
 
 from checkpoints.errors import StoreBusy
+from checkpoints.forking import afork
 
 if TYPE_CHECKING:
     from forkable import Forkable
@@ -227,6 +228,24 @@ async def test_a_checkpoint_that_changed_since_is_not_edited(forkable: Forkable)
     assert "has changed since" in review.one("[role=alert]").words
     assert typed(review) == ['["a"]'], "nothing is lost"
     assert (await forkable.post(url, editor(review), action="fork")).status_code == 303
+
+
+async def test_a_checkpoint_that_changes_while_the_form_is_read_is_not_edited(
+    forkable: Forkable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = forkable.head("asking")
+
+    async def late(*args: Any, **kwargs: Any) -> Any:
+        changed = {**at.checkpoint, "channel_values": {**at.checkpoint["channel_values"], "n": 5}}
+        forkable.saver.put(at.parent_config, changed, at.metadata, {})
+        return await afork(*args, **kwargs)
+
+    url, page = await open_editor(forkable, "asking", "log")
+    review = await send(forkable, url, page, "review", '["a"]')
+    monkeypatch.setattr("explorer.views.edit.afork", late)
+    answer = await forkable.post(url, editor(review), action="fork")
+    assert answer.status_code == 409
+    assert forkable.head("asking").checkpoint["id"] == at.checkpoint["id"]
 
 
 async def test_a_store_that_refuses_the_fork_leaves_what_was_typed_on_the_page(

@@ -91,6 +91,11 @@ class Source(NamedTuple):
     taken: frozenset[str]
 
     @property
+    def content(self) -> bytes:
+        """What `CheckpointRow.blob` is of this row."""
+        return self.document.encode()
+
+    @property
     def sealed(self) -> bool:
         """Whether the thread is encrypted."""
         return any("+" in kind for kind in self.kinds)

@@ -43,6 +43,11 @@ class Source(NamedTuple):
     checkpoint: Any
     metadata: Any
 
+    @property
+    def content(self) -> Any:
+        """What `CheckpointRow.blob` is of this row."""
+        return self.checkpoint.encode() if isinstance(self.checkpoint, str) else self.checkpoint
+
 
 def source(thread_id: str, checkpoint_ns: str, id: str) -> Operation[Source]:
     """Read what a draft needs of a checkpoint. Raises CheckpointNotFound."""
