@@ -16,7 +16,7 @@ MOST_COUNTED_IN_ALL, LEAST_COUNTED = 100_000, 100  # checkpoints of all namespac
 NEWER_AROUND = 5
 MOST_IN_TREE = 2_000  # checkpoints of a namespace whose tree is known as a whole
 MOST_ABOVE = 10_000  # checkpoints above a page of a longer one, for the tree there
-MOST_TIPS = 20  # whose metadata are read
+MOST_TIPS = 60  # whose metadata are read
 
 
 @dataclass(frozen=True, slots=True)
