@@ -135,8 +135,9 @@ def parse(text: str) -> Any:
         json.dumps(data, ensure_ascii=False).encode()  # halves of surrogate pairs would be changed
         encode(_nested(value))
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise NotTypedJson(place, _in_words(error), error.pos) from None
+        reason, at = _in_words(error)
+        line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+        raise NotTypedJson(f"line {line}, column {column}", reason, at) from None
     except NotTypedJson:
         raise
     except RecursionError:
@@ -312,12 +313,13 @@ def _nested(value: Any) -> Any:
     return value
 
 
-def _in_words(error: json.JSONDecodeError) -> str:
-    """Return what is wrong, in the words of who typed it."""
-    before, after = error.doc[: error.pos].rstrip(), error.doc[error.pos :].lstrip()
-    if before.endswith(",") and after[:1] in {"]", "}"}:
-        return "There is a comma too many."
-    return f"{error.msg.removesuffix(' at')}."
+def _in_words(error: json.JSONDecodeError) -> tuple[str, int]:
+    """Return what is wrong, in the words of who typed it, and where, alike in all releases of Python."""
+    before = error.doc[: error.pos].rstrip()
+    comma = error.pos if error.doc[error.pos : error.pos + 1] == "," else len(before) - 1
+    if error.doc[comma : comma + 1] == "," and error.doc[comma + 1 :].lstrip()[:1] in {"]", "}"}:
+        return "There is a comma too many.", comma
+    return f"{error.msg.removesuffix(' at')}.", error.pos
 
 
 def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
