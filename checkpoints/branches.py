@@ -9,7 +9,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 
 class Link(NamedTuple):
@@ -65,23 +65,30 @@ class Tree:
         """The head and its ancestors: what the next invoke continues."""
         return frozenset(self.chain(self.links[0].id)) if self.links else frozenset()
 
+    def __contains__(self, id: str) -> bool:
+        return id in self._parents
+
     def chain(self, id: str | None) -> list[str]:
         """Return a checkpoint and its ancestors, nearest first, as far as they are known here."""
+        return list(self._up(id))
+
+    def _up(self, id: str | None) -> Iterator[str]:
         parents = self._parents
-        found: dict[str, None] = {}
-        while id in parents and id not in found:
-            found[id] = None
+        met: set[str] = set()
+        while id is not None and id in parents and id not in met:
+            met.add(id)
+            yield id
             id = parents[id]
-        return list(found)
 
     def own(self, tip: str) -> tuple[int, bool]:
         """Return how many checkpoints are of a tip's branch alone, and whether that is all that is known."""
-        chain = self.chain(tip)
-        for number, id in enumerate(chain):
+        number, last = 0, None
+        for id in self._up(tip):
             if self.children[id] > 1:
                 return number, False
-        parent = self._parents[chain[-1]] if chain else None
-        return len(chain), bool(parent) and not self.lacks(parent or "")
+            number, last = number + 1, id
+        parent = self._parents[last] if last is not None else None
+        return number, bool(parent) and not self.lacks(parent or "")
 
     def lanes(self, shown: Collection[str]) -> dict[str, Lane]:
         """Draw those rows that are shown."""

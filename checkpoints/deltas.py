@@ -10,6 +10,8 @@ from checkpoints.errors import ReadTimeout
 from checkpoints.inert import DeltaSnapshot, Extension
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
@@ -33,20 +35,22 @@ async def delta_items(saver: BaseCheckpointSaver[Any], config: RunnableConfig, c
 
     At most `ANCESTORS` are visited; parent links may loop. The reducer itself belongs to the graph.
     """
-    given = await delta_values(saver, config, channel)
+    given = (await delta_values(saver, config, [channel]))[channel]
     return [item for value in given.values for item in (value if isinstance(value, list) else [value])]
 
 
-async def delta_values(saver: BaseCheckpointSaver[Any], config: RunnableConfig, channel: str) -> Given:
-    """Collect what a DeltaChannel's value is made of. Raises ReadTimeout."""
+async def delta_values(
+    saver: BaseCheckpointSaver[Any], config: RunnableConfig, channels: Iterable[str]
+) -> dict[str, Given]:
+    """Collect what the values of DeltaChannels are made of, in one visit. Raises ReadTimeout."""
     deadline = time.monotonic() + SECONDS
     at = await saver.aget_tuple(config)
     seen: set[str] = set()
-    found: list[Any] = []
-    whole = False
-    while at and len(seen) < ANCESTORS:
+    found: dict[str, list[Any]] = {channel: [] for channel in channels}
+    unfinished = set(found)
+    while at and unfinished and len(seen) < ANCESTORS:
         if not at.parent_config:
-            whole = True
+            unfinished.clear()
             break
         id = at.parent_config["configurable"]["checkpoint_id"]
         if id in seen:
@@ -57,13 +61,15 @@ async def delta_values(saver: BaseCheckpointSaver[Any], config: RunnableConfig, 
         at = await saver.aget_tuple(at.parent_config)
         if at is None or not isinstance(at.checkpoint, dict):
             break
-        found += reversed([value for _, name, value in at.pending_writes or () if name == channel])
         values = at.checkpoint.get("channel_values")
-        if isinstance(values, dict) and channel in values:
-            found.append(_snapshot(values[channel]))
-            whole = True
-            break
-    return Given(found[::-1], whole)
+        for channel in sorted(unfinished):
+            found[channel] += reversed(
+                [value for _, name, value in at.pending_writes or () if name == channel]
+            )
+            if isinstance(values, dict) and channel in values:
+                found[channel].append(_snapshot(values[channel]))
+                unfinished.remove(channel)
+    return {channel: Given(values[::-1], channel not in unfinished) for channel, values in found.items()}
 
 
 def _snapshot(value: Any) -> Any:

@@ -23,3 +23,9 @@ CALLS = 100
 def first(items: Collection[T], limit: int) -> tuple[list[T], int]:
     """Return the first of the items, and how many there are beyond."""
     return list(islice(items, limit)), max(len(items) - limit, 0)
+
+
+def listed(names: Collection[str], limit: int) -> str:
+    """Return the first names in a row, and how many there are beyond."""
+    shown, beyond = first(names, limit)
+    return ", ".join((*shown, *([f"{beyond:,} more"] if beyond else [])))

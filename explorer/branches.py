@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from checkpoints.snapshot import Snapshot, id_time
 from explorer import addresses
 from explorer.forks import note
-from explorer.wording import at_least, exact, number, short
+from explorer.wording import at_least, exact, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,6 @@ class BranchLine:
     current: bool
     href: str
     exact: str
-    id: str
 
 
 def branch_lines(
@@ -60,7 +59,6 @@ def branch_lines(
             current=at.id == current,
             href=addresses.timeline(store, thread, ns=ns, density=density, branch=at.id),
             exact=exact(times.get(at.id) or (None if at.source == "fork" else id_time(at.id))),
-            id=short(at.id),
         )
         for at in (Snapshot(row, serde) for row in page.tips)
     )

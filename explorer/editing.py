@@ -15,7 +15,7 @@ from checkpoints.stores.siblings import is_snapshot
 from checkpoints.typedjson import NotTypedJson, editable, parse
 from checkpoints.validity import classes, strange_fields
 from explorer import tilde
-from explorer.bounds import CHANNELS, first
+from explorer.bounds import CHANNELS, listed
 from explorer.changes import Change, between
 from explorer.forms import as_path
 from explorer.values import stored_type
@@ -124,6 +124,8 @@ def field(held: Held, asked: Asked) -> Field:
         problem = f"It cannot be edited. {error.reason}"
         return Field(asked.name, asked.path, kind, "", delta, problem=problem, closed=True)
     text = stored if asked.text is None else asked.text
+    if text == stored:
+        return Field(asked.name, asked.path, kind, text, delta, value)
     try:
         new = parse(text)
         if is_snapshot(value) and not is_snapshot(new):
@@ -131,8 +133,8 @@ def field(held: Held, asked: Asked) -> Field:
     except NotTypedJson as error:
         near = "" if error.at is None else _near(text, error.at)
         told: dict[str, Any] = {"problem": str(error), "near": near, "at": error.at}
-        return Field(asked.name, asked.path, kind, text, delta, typed=text != stored, **told)
-    return Field(asked.name, asked.path, kind, text, delta, new, typed=text != stored)
+        return Field(asked.name, asked.path, kind, text, delta, typed=True, **told)
+    return Field(asked.name, asked.path, kind, text, delta, new, typed=True)
 
 
 def edited(held: Held, fields: Sequence[Field]) -> Edited | None:
@@ -145,11 +147,10 @@ def edited(held: Held, fields: Sequence[Field]) -> Edited | None:
     for each in fields:
         after[each.name] = with_part(after[each.name], as_path(each.path), each.value)
     changed = [name for name in after if differ(before[name], after[name])]
-    same, beyond = first([name for name in after if name not in changed], CHANNELS)
     return Edited(
         values={name: after[name] for name in changed},
         changes=tuple(between(before, after, changed)),
-        unchanged=", ".join((*same, *([f"{beyond:,} more"] if beyond else []))),
+        unchanged=listed([name for name in after if name not in changed], CHANNELS),
         unchecked=", ".join(islice(_unchecked(after[name] for name in changed), MOST)),
         warnings=tuple(islice(_warnings(before, after, changed), MOST)),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from checkpoints.outline import brief
 from checkpoints.snapshot import id_time
 from checkpoints.stores.siblings import AUTHOR, REASON
-from explorer.bounds import TASKS, first
+from explorer.bounds import TASKS, first, listed
 from explorer.tasks import counted
 from explorer.wording import ago, count, size
 
@@ -47,11 +47,10 @@ class Written:
 
 def written(tables: Mapping[str, Size], namespaces: tuple[str, ...]) -> Written:
     rows = [count(held.rows, TABLES.get(table, table)) for table, held in tables.items() if held.rows]
-    named, beyond = first([ns or "the root namespace" for ns in namespaces], NAMESPACES_NAMED)
     return Written(
         rows=", ".join(rows),
         size=size(sum(held.bytes for held in tables.values())),
-        namespaces=", ".join((*named, *([f"{beyond:,} more"] if beyond else []))),
+        namespaces=listed([ns or "the root namespace" for ns in namespaces], NAMESPACES_NAMED),
     )
 
 

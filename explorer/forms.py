@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django import forms
 from django.core.validators import ProhibitNullCharactersValidator as NoNull
@@ -103,23 +103,36 @@ class EditParameters(Parameters):
     path = forms.RegexField(PATH, required=False)
 
 
-class EditForm(forms.Form):
+class Note(TypedDict):
+    """What a fork is told of itself."""
+
+    reason: str
+    author: str
+
+
+class NotedForm(forms.Form):
+    """Why and by whom a checkpoint is forked. `basis` says what was seen of it."""
+
+    reason = Text(max_length=500)
+    author = Text(max_length=100)
+    basis = Text()
+
+    @property
+    def note(self) -> Note:
+        return {"reason": self.cleaned_data["reason"], "author": self.cleaned_data["author"]}
+
+
+class EditForm(NotedForm):
     """What is to be done with the values that were typed, which are read beside this form."""
 
     action = forms.ChoiceField(choices=[(name, name) for name in ("choose", "review", "edit", "fork")])
-    reason = Text(max_length=500)
-    author = Text(max_length=100)
-    basis = Text()
 
 
-class ForkForm(forms.Form):
-    """How a checkpoint is to be forked. `basis` says what was seen of it."""
+class ForkForm(NotedForm):
+    """How a checkpoint is to be forked."""
 
     kind = forms.ChoiceField(choices=[(name, name) for name in ("in-place", "thread")])
     target = Text()
-    reason = Text(max_length=500)
-    author = Text(max_length=100)
-    basis = Text()
 
     def clean(self) -> dict[str, Any]:
         found = super().clean() or self.cleaned_data

@@ -12,6 +12,8 @@ from checkpoints.stores.records import TimelinePage
 from explorer.offload import offload
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from checkpoints.stores import Store
 
 SIBLINGS = 5  # read to find what a fork copies
@@ -38,14 +40,18 @@ async def original(opened: Store, page: TimelinePage) -> Snapshot | None:
     if fork.source != "fork":
         return None
     thread, ns = fork.row.thread_id, fork.row.checkpoint_ns
-    tree = (await opened.timeline(thread, ns, around=fork.id, limit=1)).tree
+    tree = await opened.tree(thread, ns)
     ids = [link.id for link in reversed(tree.links) if link.parent == fork.parent_id and link.id < fork.id]
     rows = await opened.siblings(thread, ns, ids[:SIBLINGS])
     older = [Snapshot(row, opened.serde) for row in sorted(rows, key=lambda row: row.checkpoint_id)]
     weight = fork.row.weight + sum(row.weight for row in rows)
-    return await offload(weight, lambda: max(older, key=partial(alike, fork), default=None))
+    return await offload(weight, most_alike, fork, older)
 
 
-def alike(fork: Snapshot, other: Snapshot) -> int:
-    """Return how many channels have the same version in both."""
+def most_alike(fork: Snapshot, older: Sequence[Snapshot]) -> Snapshot | None:
+    """Return the one that has most of a fork's versions, the first of several."""
+    return max(older, key=partial(_alike, fork), default=None)
+
+
+def _alike(fork: Snapshot, other: Snapshot) -> int:
     return sum(fork.versions.get(name) == version for name, version in other.versions.items())

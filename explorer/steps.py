@@ -9,10 +9,10 @@ from checkpoints.branches import Link, Tree
 from checkpoints.outline import brief
 from checkpoints.snapshot import id_time
 from explorer import addresses
-from explorer.bounds import METADATA, TASKS, first
+from explorer.bounds import METADATA, TASKS, first, listed
 from explorer.forks import note
 from explorer.lanes import drawing, width
-from explorer.pages import alike
+from explorer.pages import most_alike
 from explorer.rows import joined
 from explorer.summary import summary, title
 from explorer.tasks import next_text, task_line
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from checkpoints.branches import Lane
+    from checkpoints.snapshot import Snapshot
     from checkpoints.steps import Step
     from checkpoints.stores.records import TimelinePage
     from checkpoints.tasks import Task
@@ -61,7 +62,7 @@ def step_lines(
     sealed = any(row.sealed for row in page.checkpoints)
     lanes = _lanes(page, [step.at.id for step in related[:shown]], branch)
     columns = width(lanes)
-    copies = originals(related)
+    copies = _originals(related)
     lines: list[StepLine] = []
     for index, step in enumerate(related[:shown]):
         marks = _marks(step, below[index], page, copies, sealed=sealed)
@@ -81,17 +82,17 @@ def _lanes(page: TimelinePage, shown: Sequence[str], branch: str) -> Mapping[str
     return page.tree.lanes(set(shown))
 
 
-def originals(related: Sequence[Step]) -> Mapping[str, Step]:
-    """Return what each fork on a page copies: the sibling there that has most of its versions."""
-    found: dict[str, Step] = {}
-    for step in related:
-        siblings = [
-            other
+def _originals(related: Sequence[Step]) -> Mapping[str, Snapshot]:
+    """Return what each fork on a page copies, of what is there."""
+    found: dict[str, Snapshot] = {}
+    for at in (step.at for step in related if step.at.source == "fork"):
+        older = [
+            other.at
             for other in reversed(related)
-            if other.at.parent_id == step.at.parent_id and other.at.id < step.at.id
+            if other.at.parent_id == at.parent_id and other.at.id < at.id
         ]
-        if step.at.source == "fork" and siblings:
-            found[step.at.id] = max(siblings, key=lambda other: alike(step.at, other.at))  # the oldest
+        if original := most_alike(at, older):
+            found[at.id] = original
     return found
 
 
@@ -186,7 +187,7 @@ def _since(step: Step) -> str:
 
 
 def _marks(
-    step: Step, below: str | None, page: TimelinePage, copies: Mapping[str, Step], *, sealed: bool
+    step: Step, below: str | None, page: TimelinePage, copies: Mapping[str, Snapshot], *, sealed: bool
 ) -> Iterable[Mapping[str, str]]:
     at = step.at
     if page.tree.links:
@@ -212,15 +213,14 @@ def _place_marks(id: str, page: TimelinePage) -> Iterable[Mapping[str, str]]:
         yield _mark("tip", "side-mark", "The end of a branch: no checkpoint continues from here")
 
 
-def _copy_mark(step: Step, original: Step) -> Mapping[str, str]:
-    before, after = original.at.versions, step.at.versions
+def _copy_mark(step: Step, original: Snapshot) -> Mapping[str, str]:
+    before, after = original.versions, step.at.versions
     edited = [name for name, version in after.items() if before.get(name) != version]
     if not edited:
-        return _mark(f"copy of step {number(original.at.step)}", "fork", f"A copy of {original.at.id}")
-    named, beyond = first(edited, TASKS)
-    names = ", ".join((*named, *([f"{beyond:,} more"] if beyond else [])))
+        return _mark(f"copy of step {number(original.step)}", "fork", f"A copy of {original.id}")
+    names = listed(edited, TASKS)
     return _mark(
-        f"edits step {number(original.at.step)}", "fork", f"A copy of {original.at.id} with another {names}"
+        f"edits step {number(original.step)}", "fork", f"A copy of {original.id} with another {names}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from checkpoints.channels import is_control
 from checkpoints.outline import brief
-from explorer.bounds import TASKS, first
+from explorer.bounds import TASKS, first, listed
 from explorer.wording import short
 
 if TYPE_CHECKING:
@@ -68,16 +68,11 @@ def task_line(task: Task) -> TaskLine:
         id=task.id,
         node=task.node or ("resume" if task.resumes else f"task {short(task.id)}"),
         state=task.state,
-        channels=_listed(list(dict.fromkeys(named))),
+        channels=listed(dict.fromkeys(named), TASKS),
         questions=tuple(_question(asked.value) for asked in first(task.interrupts, TASKS)[0]),
         error=_error_text(task.error) if task.failed else "",
         resumes=task.resumes,
     )
-
-
-def _listed(names: list[str]) -> str:
-    shown, beyond = first(names, TASKS)
-    return ", ".join((*shown, *([f"{beyond:,} more"] if beyond else [])))
 
 
 def _question(value: Any) -> str:

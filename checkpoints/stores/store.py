@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
+    from checkpoints.branches import Tree
     from checkpoints.inert import InertSerializer
     from checkpoints.stores.forks import Belongings, Sizes
     from checkpoints.stores.records import (
@@ -61,6 +62,9 @@ class Store(Protocol):
 
     async def checkpoint_row(self, thread_id: str, ns: str, checkpoint_id: str) -> CheckpointRow:
         """Read one checkpoint. Raises CheckpointNotFound."""
+
+    async def tree(self, thread_id: str, ns: str) -> Tree:
+        """Read the tree of a namespace; of a long one, that of its newest checkpoints."""
 
     async def siblings(
         self, thread_id: str, ns: str, checkpoint_ids: Sequence[str]

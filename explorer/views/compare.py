@@ -15,7 +15,7 @@ from checkpoints.outline import brief
 from checkpoints.steps import steps
 from checkpoints.stores import read
 from explorer import addresses, tilde
-from explorer.bounds import CHANGES, CHANNELS, WRITES, first
+from explorer.bounds import CHANGES, CHANNELS, WRITES, first, listed
 from explorer.changes import Change, between, is_own, signed
 from explorer.forks import note
 from explorer.forms import CompareParameters, plain
@@ -28,7 +28,7 @@ from explorer.tasks import counted, task_line
 from explorer.wording import ago, exact, number, short
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable
 
     from django.http import HttpRequest, HttpResponse
 
@@ -142,7 +142,7 @@ async def compare(request: HttpRequest, store: str) -> HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Two checkpoints as pages of one, the older first where they are of one namespace, and its tree."""
+    """Two checkpoints as pages of one, and the tree of their namespace where it is one."""
 
     before: TimelinePage
     after: TimelinePage
@@ -158,7 +158,7 @@ async def _load(opened: Store, left: Place, right: Place) -> Rows:
     before, after = await _page(opened, left), await _page(opened, right)
     tree = None
     if _place(before)[:2] == _place(after)[:2]:
-        tree = (await opened.timeline(*_place(before)[:2], limit=1)).tree
+        tree = await opened.tree(*_place(before)[:2])
     return Rows(before, after, tree, opened.serde)
 
 
@@ -198,19 +198,14 @@ def _comparison(store: str, rows: Rows) -> Comparison:
         relation=_relation(before, after, rows.tree),
         changes=tuple(between(old, new, shown)),
         beyond=beyond,
-        unchanged=_listed([name for name in new if name not in moved and not is_own(name, after)]),
+        unchanged=listed([name for name in new if name not in moved and not is_own(name, after)], CHANNELS),
         metadata=signed(lines[:LINES_SHOWN]),
         more_metadata=len(lines) > LINES_SHOWN,
         writes=writes,
         more_writes=more,
         same_writes=same,
-        control=_listed(sorted(own)),
+        control=listed(sorted(own), CHANNELS),
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown, beyond = first(names, CHANNELS)
-    return ", ".join((*shown, *([f"{beyond:,} more"] if beyond else [])))
 
 
 def _side(store: str, step: Step) -> Side:

@@ -152,10 +152,9 @@ def _limited(found: Sequence[Asked]) -> Sent:
 
 async def _forked(form: EditForm, location: Location, store: str, loaded: Loaded, new: Edited) -> str:
     """Write the fork and return its address."""
-    asked, row = form.cleaned_data, loaded.page.checkpoints[0]
+    row = loaded.page.checkpoints[0]
     thread, ns, id = row.thread_id, row.checkpoint_ns, row.checkpoint_id
-    note = {"reason": asked["reason"], "author": asked["author"]}
-    made = await afork(location, thread, id, ns, values=new.values, seen=row.blob, **note)
+    made = await afork(location, thread, id, ns, values=new.values, seen=row.blob, **form.note)
     return addresses.checkpoint(
         store, thread, made.checkpoint_id, ns=ns, done="edit", former=made.former or ""
     )
@@ -169,7 +168,7 @@ async def _load(opened: Store, thread: str, ns: str, id: str, asked: Sequence[As
     return Loaded(
         page=page,
         serde=opened.serde,
-        given={name: await delta_values(opened.saver, config, name) for name in sorted(deltas)},
+        given=await delta_values(opened.saver, config, deltas),
         refusal=await writing.refusal(opened),
         head=await opened.head(thread, ns) or id,
     )

@@ -35,7 +35,7 @@ MEASURED = 5_000  # checkpoints of a thread that are followed and weighed unaske
 
 @dataclass(frozen=True, slots=True)
 class ForkScreen:
-    """What the page of a fork shows. `head` is the id of the namespace's head now.
+    """What the page of a fork shows.
 
     What a new thread gets (`there`) is None where it has not been measured.
     """
@@ -45,7 +45,6 @@ class ForkScreen:
     step: str
     title: str
     is_head: bool
-    head: str
     head_href: str
     back_href: str
     measure_href: str
@@ -101,8 +100,7 @@ async def _forked(form: ForkForm, location: Location, store: str, loaded: Loaded
     asked, row = form.cleaned_data, loaded.row
     thread, ns, id = row.thread_id, row.checkpoint_ns, row.checkpoint_id
     if asked["kind"] == "in-place":
-        note = {"reason": asked["reason"], "author": asked["author"]}
-        made = await afork(location, thread, id, ns, seen=row.blob, **note)
+        made = await afork(location, thread, id, ns, seen=row.blob, **form.note)
         return addresses.checkpoint(
             store, thread, made.checkpoint_id, ns=ns, done="in-place", former=made.former or ""
         )
@@ -145,7 +143,6 @@ def _screen(store: str, loaded: Loaded) -> ForkScreen:
         step=number(step.at.step),
         title=title(step),
         is_head=loaded.head == id,
-        head=loaded.head,
         head_href=addresses.checkpoint(store, thread, loaded.head, ns=ns),
         back_href=addresses.checkpoint(store, thread, id, ns=ns),
         measure_href=addresses.fork(store, thread, id, ns=ns, measure=True),

@@ -11,7 +11,7 @@ from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import START, StateGraph
 from stores_data import ask, execute
 
-from checkpoints.deltas import delta_items
+from checkpoints.deltas import Given, delta_items, delta_values
 from checkpoints.inert import InertSerializer, opened
 from checkpoints.snapshot import Snapshot
 
@@ -49,6 +49,13 @@ async def test_the_items_are_those_langgraph_rebuilds(place: str, deltas: Any) -
         assert await ask(place, lambda store, at=config: delta_items(store.saver, at, "items")) == items
         checked += 1
     assert checked > 5
+
+
+async def test_several_channels_are_found_in_one_visit(place: str, deltas: Any) -> None:
+    for config, _ in deltas:
+        both = await ask(place, lambda store, at=config: delta_values(store.saver, at, ["items", "others"]))
+        alone = await ask(place, lambda store, at=config: delta_values(store.saver, at, ["items"]))
+        assert both == {**alone, "others": Given([], whole=True)}, "a snapshot of one does not end the other"
 
 
 async def test_a_snapshot_is_the_channels_value(place: str, deltas: Any) -> None:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
+from checkpoints.branches import UNKNOWN
 from checkpoints.errors import CheckpointNotFound, ReadTimeout, ThreadNotFound
 from checkpoints.inert import InertSerializer
 from checkpoints.postgres.aio import AsyncPostgresSaver
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import psycopg
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
+    from checkpoints.branches import Tree
     from checkpoints.stores.location import Location
 
 T = TypeVar("T")
@@ -122,6 +124,11 @@ class PostgresStore:
         if not is_storable(thread_id, ns, checkpoint_id):
             raise CheckpointNotFound("There is no such checkpoint in this thread and namespace.")
         return await self.run(timeline.checkpoint(thread_id, ns, checkpoint_id))
+
+    async def tree(self, thread_id: str, ns: str) -> Tree:
+        if not is_storable(thread_id, ns):
+            return UNKNOWN
+        return await self.run(timeline.tree(thread_id, ns))
 
     async def siblings(
         self, thread_id: str, ns: str, checkpoint_ids: Sequence[str]

@@ -93,14 +93,14 @@ def _page(
     checkpoints = yield from checkpoint_rows([(*place, id) for id in shown], PAGE)
     parents = yield from checkpoint_rows(_absent_parents(checkpoints), PAGE)
     writes = yield from write_rows((*checkpoints, *parents), PAGE_WRITES, schema)
-    tree = yield from _tree(place, shown)
-    tips = tree.tips[:MOST_TIPS] if len(tree.tips) > 1 else ()
+    around = yield from _tree_around(place, shown)
+    tips = around.tips[:MOST_TIPS] if len(around.tips) > 1 else ()
     rows = yield from checkpoint_rows([(*place, id) for id in tips], METADATA)
     return TimelinePage(
         tuple(checkpoints.values()),
         writes={id: found for (_, _, id), found in writes.items()},
         parents={row.checkpoint_id: row for row in parents.values()},
-        tree=tree,
+        tree=around,
         tips=tuple(rows.values()),
         older=older,
         newer=newer,
@@ -120,6 +120,18 @@ def several(thread_id: str, ns: str, ids: Sequence[str]) -> Operation[tuple[Chec
     """Read several checkpoints within the budget of a page."""
     rows = yield from checkpoint_rows([(thread_id, ns, id) for id in ids], PAGE)
     return tuple(rows.values())
+
+
+def tree(thread_id: str, ns: str) -> Operation[Tree]:
+    """Read the tree of a namespace; of a long one, that of its newest checkpoints."""
+    rows = yield from _links(thread_id, ns, "", MOST_IN_TREE + 1)
+    return Tree(rows, whole=len(rows) <= MOST_IN_TREE)
+
+
+def _links(thread_id: str, ns: str, oldest: str, count: int) -> Operation[tuple[Link, ...]]:
+    wanted = {"thread": thread_id, "ns": ns, "oldest": oldest, "rows": count}
+    rows = yield Statement(_LINKS, wanted)
+    return tuple(Link(*row) for row in rows)
 
 
 def writes_of(schema: Schema, thread_id: str, ns: str, checkpoint_id: str) -> Operation[tuple[WriteRow, ...]]:
@@ -155,21 +167,18 @@ def _newer_key(place: Sequence[str], id: str, count: int) -> Operation[str | Non
     return str(rows[-1][0]) if len(rows) > count else ""
 
 
-def _tree(place: Sequence[str], shown: Sequence[str]) -> Operation[Tree]:
+def _tree_around(place: tuple[str, str], shown: Sequence[str]) -> Operation[Tree]:
     """Return the tree of a namespace, or what lies above and on a page of a long one; empty far below.
 
     A child has the greater id, unless a clock went back: in a tree that is not whole it is not found then.
     """
     if not shown:
         return UNKNOWN
-    wanted = {"thread": place[0], "ns": place[1], "oldest": "", "rows": MOST_IN_TREE + 1}
-    rows = yield Statement(_LINKS, wanted)
-    whole = len(rows) <= MOST_IN_TREE
-    if not whole and shown[-1] not in {id for id, _ in rows}:
-        rows = yield Statement(_LINKS, {**wanted, "oldest": shown[-1], "rows": MOST_ABOVE + 1})
-        if len(rows) > MOST_ABOVE:
-            return UNKNOWN
-    return Tree(tuple(Link(*row) for row in rows), whole=whole)
+    newest = yield from tree(*place)
+    if newest.whole or shown[-1] in newest:
+        return newest
+    rows = yield from _links(*place, shown[-1], MOST_ABOVE + 1)
+    return UNKNOWN if len(rows) > MOST_ABOVE else Tree(rows, whole=False)
 
 
 def _bound(writes: Iterable[tuple[WriteRow, ...]]) -> str | None:

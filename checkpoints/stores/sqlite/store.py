@@ -33,6 +33,7 @@ from checkpoints.stores.sqlite.opening import Fingerprint
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
 
+    from checkpoints.branches import Tree
     from checkpoints.statements import Operation
     from checkpoints.stores.location import Location
 
@@ -97,6 +98,9 @@ class SqliteStore:
 
     async def checkpoint_row(self, thread_id: str, ns: str, checkpoint_id: str) -> CheckpointRow:
         return await self._run(timeline.checkpoint(thread_id, ns, checkpoint_id))
+
+    async def tree(self, thread_id: str, ns: str) -> Tree:
+        return await self._run(timeline.tree(thread_id, ns))
 
     async def siblings(
         self, thread_id: str, ns: str, checkpoint_ids: Sequence[str]
