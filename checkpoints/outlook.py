@@ -1,9 +1,12 @@
-"""What a fork means for the next invoke, derived from the checkpoint that is copied: no store says so."""
+"""What a run from a checkpoint does, or from a fork of it, derived: no store says so.
+
+As of LangGraph 1.2. Tests hold each against what it does with real graphs.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from checkpoints.tasks import triggers
@@ -42,6 +45,39 @@ def in_place(step: Step, edited: Collection[str] = ()) -> Outlook:
         again=_nodes(ran),
         asks=tuple(asked for task in ran for asked in task.interrupts),
     )
+
+
+def replayed(step: Step) -> Outlook:
+    """Return what a run does that is addressed at this checkpoint, without an input: all that is next runs.
+
+    LangGraph travels back in time then: it uses nothing of what ran from here before, also of the head.
+    """
+    return in_place(step)
+
+
+def continued(step: Step) -> Outlook:
+    """Return what a run does that goes on at this head: what has finished is not run again."""
+    return in_new_thread(step)
+
+
+def resumed(step: Step, *, head: bool) -> Outlook:
+    """Return what a run does that answers the interrupts here; at the `head` what has finished is kept.
+
+    `asks` are those that wait.
+    """
+    waiting = tuple(asked for task in step.ran if task.waiting for asked in task.interrupts)
+    if head:
+        return replace(in_new_thread(step), asks=waiting)
+    done = [task for task in step.ran if task.finished]
+    return Outlook(runs=step.next, again=_nodes(done), asks=waiting)
+
+
+def begun_anew(step: Step) -> Outlook:
+    """Return what a run does that gives this checkpoint a new input: it starts at the graph's beginning.
+
+    `again` are the nodes whose turn it was: LangGraph discards what was next.
+    """
+    return Outlook(runs=(), again=step.next)
 
 
 def in_new_thread(step: Step) -> Outlook:

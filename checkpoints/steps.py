@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.snapshot import PendingWrite, Snapshot
-from checkpoints.stores.siblings import AUTHOR, REASON
+from checkpoints.stores.siblings import AUTHOR, REASON, REPLAY_METADATA
 from checkpoints.tasks import Task, next_nodes, pending_sends, tasks, triggers, wrote
 
 if TYPE_CHECKING:
@@ -34,8 +34,10 @@ class Step:
 
     @property
     def own_metadata(self) -> dict[str, Any]:
-        """The metadata that is the application's own, not LangGraph's and not of a fork."""
-        others = LANGGRAPH_METADATA | (FORK_METADATA if self.at.source == "fork" else frozenset())
+        """The metadata that is the application's own, not LangGraph's and not of a fork or a replay."""
+        others = LANGGRAPH_METADATA | {*REPLAY_METADATA}
+        if self.at.source == "fork":
+            others |= FORK_METADATA
         return {str(key): value for key, value in self.at.metadata.items() if key not in others}
 
     @property

@@ -56,6 +56,22 @@ def edit(
     return _checkpoint(store, thread, id) + "edit/" + _query(ns=ns, channel=key, path=address)
 
 
+def ask(store: str, thread: str, id: str, *, ns: str = "", kind: str = "") -> str:
+    """Address the page that asks for a replay of a checkpoint, with a kind chosen."""
+    return _checkpoint(store, thread, id) + "replay/" + _query(ns=ns, kind=kind)
+
+
+def replay(id: object, page: str = "") -> str:
+    return f"/replays/{id}/{page}"
+
+
+def replays(
+    *, state: str = "", store: str = "", thread: str = "", by: str = "", before: str | None = None
+) -> str:
+    key = tilde.encode(thread) if thread else ""
+    return "/replays/" + _query(state=state, store=store, thread=key, by=by, before=before)
+
+
 def compare(
     store: str,
     left: tuple[str, str, str],

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING, NoReturn
 
 import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError
+from setproctitle import setproctitle
 
 from checkpoints import __version__
 from checkpoints.doctor import diagnose
@@ -20,6 +22,7 @@ from checkpoints.stores import Location
 from explorer import logs, server
 from explorer.copying import COPY, add_copy_arguments, copy
 from explorer.diagnosis import as_json, as_text
+from explorer.graphs.sources import GraphsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +31,11 @@ EXPLORE = "Open LangGraph checkpoint stores in the browser."
 DOCTOR = "Tell what a store is and whether all of it can be read, without showing any content."
 EPILOG = (
     "checkpoint-explorer doctor PATH tells what a store is and whether all of it can be read. "
-    "checkpoint-explorer copy FROM TO --thread ID copies a thread from one store to another."
+    "checkpoint-explorer copy FROM TO --thread ID copies a thread from one store to another. "
+    "checkpoint-explorer worker PATH-OR-URL --graphs langgraph.json runs replays that a server has queued."
 )
+WORKER = "Run replays that are asked for at a server over the same DATABASE_URL."
+NO_GRAPH = "Name a graph to run: --graphs langgraph.json, or --graph agent=path/to/agent.py:graph"
 NO_STORE = "Name a store to open: checkpoint-explorer path/to/checkpoints.sqlite"
 
 
@@ -57,20 +63,72 @@ def explore(options: Namespace) -> int:
     """Check the stores, print the address and serve; return 1 where one is refused. Raises CommandError."""
     if not options.stores:
         raise CommandError(NO_STORE)
-    from explorer import installation, startup  # they need the settings
+    from explorer import installation  # it needs the settings
 
-    if refused := list(startup.refusals(options.stores)):
-        for error in refused:
-            _complain(error)
+    if _refused(options.stores):
         return 1
     settings.EXPLORER_TOKEN = options.token or settings.EXPLORER_TOKEN
     settings.EXPLORER_READ_ONLY = options.read_only or settings.EXPLORER_READ_ONLY
-    installation.adopt(new_token=options.new_token)
+    runs = _configure_graphs(options) and not options.no_worker and not settings.EXPLORER_READ_ONLY
+    kept = installation.adopt(new_token=options.new_token)
     binding = server.bind(options.host, options.port, settings.EXPLORER_TOKEN)
     server.configure(binding, options.stores)
     print(f"Checkpoint Explorer is at {binding.url}\nStop it with Ctrl-C.", flush=True)
-    server.serve(binding, browser=not options.no_browser)
+    server.serve(binding, browser=not options.no_browser, worker=kept and runs)
     return 0
+
+
+def worker(options: Namespace) -> int:
+    """Run replays until the process is stopped; return 1 where a store is refused. Raises CommandError."""
+    from explorer import installation  # it needs the settings
+
+    if options.beside_a_server:
+        given = json.loads(sys.stdin.readline())
+        for name in ("EXPLORER_STORES", "EXPLORER_GRAPHS_FILE", "EXPLORER_GRAPHS"):
+            setattr(settings, name, given[name])
+    else:
+        settings.EXPLORER_STORES = tuple(options.stores) or settings.EXPLORER_STORES
+    if not settings.EXPLORER_STORES:
+        raise CommandError(NO_STORE)
+    if not options.beside_a_server and _refused(settings.EXPLORER_STORES):
+        return 1
+    if not _configure_graphs(options):
+        raise CommandError(NO_GRAPH)
+    if not installation.adopt():
+        return 1
+    from explorer.replays import worker as workers
+
+    setproctitle("checkpoint-explorer: worker")
+    if not options.beside_a_server:
+        print("The worker is waiting for replays.\nStop it with Ctrl-C.", flush=True)
+    workers.work(
+        options.concurrency or settings.EXPLORER_CONCURRENCY, beside_a_server=options.beside_a_server
+    )
+    return 0
+
+
+def _refused(given: Sequence[str]) -> bool:
+    """Complain of each store that cannot be opened, and tell whether there was one."""
+    from explorer import startup  # it needs the settings
+
+    refused = list(startup.refusals(given))
+    for error in refused:
+        _complain(error)
+    return bool(refused)
+
+
+def _configure_graphs(options: Namespace) -> bool:
+    """Take the graphs of the options, and tell whether there are any. Raises CommandError."""
+    from explorer.replays import graphs  # it needs the settings
+
+    settings.EXPLORER_GRAPHS_FILE = (
+        os.path.abspath(options.graphs) if options.graphs else settings.EXPLORER_GRAPHS_FILE
+    )
+    settings.EXPLORER_GRAPHS = tuple(options.graph) or tuple(settings.EXPLORER_GRAPHS)
+    try:
+        return bool(graphs.sources())
+    except GraphsRefused as error:
+        raise CommandError(str(error)) from None
 
 
 def doctor(options: Namespace) -> int:
@@ -88,9 +146,27 @@ def add_explore_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     parser.add_argument("--read-only", action="store_true", help="offer nothing that writes to a store")
+    add_graphs_arguments(parser)
+    parser.add_argument(
+        "--no-worker", action="store_true", help="leave replays to workers that run on their own"
+    )
     parser.add_argument("--token", help="use this token instead of a random one")
     parser.add_argument(
         "--new-token", action="store_true", help="give the servers over DATABASE_URL another token"
+    )
+
+
+def add_worker_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("stores", nargs="*", metavar="PATH-OR-URL", help="a store, named as at the server")
+    add_graphs_arguments(parser)
+    parser.add_argument("--concurrency", type=_positive, help="how many replays run at a time (2)")
+    parser.add_argument("--beside-a-server", action="store_true", help=SUPPRESS)
+
+
+def add_graphs_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--graphs", metavar="langgraph.json", help="the graphs that replays run")
+    parser.add_argument(
+        "--graph", action="append", default=[], metavar="NAME=FILE.py:VARIABLE", help="one more of them"
     )
 
 
@@ -100,7 +176,11 @@ def add_doctor_arguments(parser: ArgumentParser) -> None:
 
 
 def _parse(arguments: list[str]) -> Namespace:
-    """Parse `doctor PATH`, `copy FROM TO` and everything else; a store of that name is `./doctor`."""
+    """Parse `doctor …`, `copy …`, `worker …` and everything else; a store of that name is `./doctor`."""
+    if arguments[:1] == ["worker"]:
+        parser = Parser("checkpoint-explorer worker", description=WORKER)
+        add_worker_arguments(parser)
+        return parser.parse_args(arguments[1:], Namespace(run=worker))
     if arguments[:1] == ["doctor"]:
         parser = Parser("checkpoint-explorer doctor", description=DOCTOR)
         add_doctor_arguments(parser)
@@ -117,6 +197,12 @@ def _parse(arguments: list[str]) -> Namespace:
 
 def _complain(error: Exception) -> None:
     print(f"checkpoint-explorer: {error}", file=sys.stderr)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 100:
+        raise ArgumentTypeError("name a number from 1 to 100")
+    return int(text)
 
 
 def _port(text: str) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.http import JsonResponse
+
 from checkpoints.errors import (
     CheckpointChanged,
     NotFound,
@@ -20,6 +22,7 @@ from checkpoints.errors import (
     ThreadExists,
 )
 from explorer.rendering import screen
+from explorer.replays.errors import BadRequest, NotHeld
 from explorer.stores import registered
 
 if TYPE_CHECKING:
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
 
 
 def error_page(request: HttpRequest, status: int, sentence: str, advice: str = "") -> HttpResponse:
-    """Render an error as a page, or as a fragment where htmx wants one."""
+    """Render an error as a page, as a fragment where htmx wants one, or as JSON for a program."""
+    if request.path_info.startswith("/api/") or request.content_type == "application/json":
+        return JsonResponse({"error": sentence, "advice": advice}, status=status)
     context = {"status": status, "sentence": sentence, "advice": advice, "store": _store(request)}
     response = screen(request, "errors/page.html", "errors/_fragment.html", context)
     response.status_code = status
@@ -56,8 +61,10 @@ def status_of(error: StoreError) -> int:
             return 404
         case NotWritable():
             return 403
-        case ThreadExists() | CheckpointChanged():
+        case ThreadExists() | CheckpointChanged() | NotHeld():
             return 409
+        case BadRequest():
+            return 400
         case StoreBusy() | ReadTimeout() | StoreUnreachable():
             return 503
         case _:

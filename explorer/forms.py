@@ -161,3 +161,44 @@ class RawParameters(Parameters):
 def as_path(text: str | None) -> Path:
     """Return the address of a part, as a parameter writes it."""
     return tuple(int(ordinal) for ordinal in (text or "").split(".") if ordinal)
+
+
+KINDS = ("resume", "continue", "replay", "input")
+
+
+class AskParameters(Parameters):
+    """`kind` is what the page has chosen at first."""
+
+    ns = Text()
+    kind = forms.ChoiceField(required=False, choices=[(name, name) for name in KINDS])
+
+
+class AskForm(forms.Form):
+    """What is asked of a checkpoint. Answers and their interrupts stand beside this form, one for each.
+
+    `basis` is what was seen of the checkpoint. A text of `…_json` is JSON.
+    """
+
+    kind = forms.ChoiceField(choices=[(name, name) for name in KINDS])
+    graph = Text(max_length=100)
+    message = Text(max_length=1_000_000)
+    input_json = Text(max_length=4_000_000)
+    configurable_json = Text(max_length=1_000_000)
+    context_json = Text(max_length=1_000_000)
+    step_limit = forms.IntegerField(min_value=1, max_value=10_000)
+    seconds_limit = forms.IntegerField(min_value=1, max_value=6 * 3600)
+    reason = Text(max_length=500)
+    author = Text(max_length=100)
+    basis = Text()
+
+
+class ReplaysParameters(Parameters):
+    state = Text()
+    store = Text()
+    thread = Key()
+    by = Text()
+    before = Text()
+
+
+class EventsParameters(Parameters):
+    version = forms.IntegerField(required=False, min_value=0)

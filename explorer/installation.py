@@ -1,13 +1,14 @@
-"""Several servers over one DATABASE_URL, as one: the same secret key, the same token.
+"""The app's own database, made ready; and several servers over one DATABASE_URL, as one.
 
-So a cookie that one of them gave is good at all of them. Without DATABASE_URL nothing is shared and no
-database is opened.
+These have the same secret key and the same token, so a cookie that one of them gave is good at all of them.
+Without DATABASE_URL the database is a file of this user, which keeps replays and shares nothing.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -39,17 +40,19 @@ ADVICE = (
 LOCK = 0x636B7074
 
 
-def adopt(*, new_token: bool = False) -> None:
+def adopt(*, new_token: bool = False) -> bool:
     """Take the secret key and the token of this run from DATABASE_URL. Raises CommandError.
 
-    What the environment or the command names goes first.
+    What the environment or the command names goes first. Without DATABASE_URL nothing is taken. Return
+    whether replays can be kept: reading stores does not depend on it.
     """
     if not settings.EXPLORER_SHARED:
-        return
+        return _kept()
     shared = renewed() if new_token else joined()
     if not os.environ.get("EXPLORER_SECRET_KEY"):
         settings.SECRET_KEY = shared.secret_key
     settings.EXPLORER_TOKEN = settings.EXPLORER_TOKEN or shared.token
+    return True
 
 
 def joined() -> Installation:
@@ -67,14 +70,24 @@ def renewed() -> Installation:
     return shared
 
 
+def _kept() -> bool:
+    """Make this user's own database ready, or say that it cannot be."""
+    try:
+        joined()
+    except CommandError:
+        name = settings.DATABASES["default"]["NAME"]
+        print(f"Replays are off: {name} cannot be used. DATABASE_URL may name another.", file=sys.stderr)
+        return False
+    return True
+
+
 def _found() -> Installation | None:
     """Look without a lock, and as a user who may only read."""
     loader = MigrationLoader(connection)
-    ours = {key for key in loader.disk_migrations if key[0] == Installation._meta.app_label}
-    applied = {key for key in loader.applied_migrations if key[0] == Installation._meta.app_label}
-    if applied - ours:
+    known, applied = set(loader.disk_migrations), set(loader.applied_migrations)
+    if any(app == Installation._meta.app_label for app, _ in applied - known):
         raise CommandError(NEWER)
-    return Installation.objects.first() if applied == ours else None
+    return Installation.objects.first() if known <= applied else None
 
 
 def _made() -> Installation:

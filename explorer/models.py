@@ -21,3 +21,115 @@ class Installation(models.Model):
 
     def __str__(self) -> str:
         return "the servers over this database"
+
+
+class Worker(models.Model):
+    """A process that runs graphs, as it tells of itself. One that was not seen for a while is gone.
+
+    `stores` are the keys of the stores that it opens. `graphs` tells of each graph by name: its nodes, or
+    why it cannot be imported.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    name = models.TextField()
+    stores = models.JSONField()
+    graphs = models.JSONField()
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class State(models.TextChoices):
+    """Where in its life a replay is. `lost`: its worker has not been heard of since its lease ended."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+class Replay(models.Model):
+    """A request to run a graph from a checkpoint, and what became of it.
+
+    `store` is the store's key, `thread_key` a digest of it and the thread's id. `given` is what the graph
+    gets. Who runs it holds the `attempt`, an id of its own, until `lease_until`; what anybody else reports is
+    refused. `version` grows with each change that a page may show.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    store = models.TextField()
+    thread_id = models.TextField()
+    thread_key = models.CharField(max_length=64)
+    checkpoint_ns = models.TextField()
+    checkpoint_id = models.TextField()
+    step = models.IntegerField(null=True)
+    kind = models.CharField(max_length=16)
+    graph = models.CharField(max_length=100)
+    given = models.JSONField()
+    head = models.TextField()
+    former = models.TextField()
+    step_limit = models.PositiveIntegerField()
+    seconds_limit = models.PositiveIntegerField()
+    reason = models.TextField()
+    author = models.TextField()
+    asked_at = models.DateTimeField()
+    again_of = models.ForeignKey("self", models.SET_NULL, null=True, related_name="asked_again")
+
+    state = models.CharField(max_length=16, choices=State.choices, default=State.QUEUED)
+    version = models.PositiveIntegerField(default=0)
+    attempt = models.UUIDField(null=True)
+    worker = models.TextField(default="")
+    lease_until = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    cancel_at = models.DateTimeField(null=True)
+    cancelled_by = models.TextField(default="")
+
+    checkpoints = models.PositiveIntegerField(default=0)
+    made = models.TextField(default="")
+    events = models.PositiveIntegerField(default=0)
+    dropped = models.PositiveIntegerField(default=0)
+    spoken = models.PositiveIntegerField(default=0)
+    output = models.TextField(default="")
+    error = models.TextField(default="")
+    traceback = models.TextField(default="")
+
+    class Meta:
+        ordering: ClassVar = ["-asked_at", "-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["thread_key"], condition=models.Q(state=State.RUNNING), name="one_run_of_a_thread"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["-asked_at", "-id"], name="replays_by_time"),
+            models.Index(fields=["state", "-asked_at"], name="replays_by_state"),
+            models.Index(fields=["thread_key", "-asked_at"], name="replays_by_thread"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+class ReplayEvent(models.Model):
+    """What happened in a run, in the order in which it was told."""
+
+    id = models.BigAutoField(primary_key=True)
+    replay = models.ForeignKey(Replay, models.CASCADE, related_name="told")
+    number = models.PositiveIntegerField()
+    at = models.DateTimeField()
+    data = models.JSONField()
+
+    class Meta:
+        ordering: ClassVar = ["number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["replay", "number"], name="numbered_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.replay_id}"

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import webbrowser
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -22,6 +22,7 @@ from django.core.management import CommandError
 from setproctitle import setproctitle
 
 from explorer.lifespan import Lifespan
+from explorer.replays import beside
 from explorer.stores import registered
 
 if TYPE_CHECKING:
@@ -65,12 +66,12 @@ def configure(binding: Binding, stores: Sequence[str]) -> None:
     setproctitle(f"checkpoint-explorer: {', '.join(registered())}")
 
 
-def serve(binding: Binding, *, browser: bool) -> None:
-    """Serve until the process is interrupted."""
+def serve(binding: Binding, *, browser: bool, worker: bool = False) -> None:
+    """Serve until the process is interrupted, with a worker beside it that runs replays if asked to."""
     if browser and _has_display():
         webbrowser.open(binding.url)  # the socket listens already: the browser waits for the answer
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a kill cleans up as Ctrl-C does
-    with binding.socket, suppress(KeyboardInterrupt):
+    with binding.socket, beside.worker() if worker else nullcontext(), suppress(KeyboardInterrupt):
         uvicorn.Server(_config()).run(sockets=[binding.socket])
 
 

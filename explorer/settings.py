@@ -1,4 +1,4 @@
-"""Django's settings. No sessions, never debug: the app keeps nothing of what it reads."""
+"""Django's settings. No sessions, never debug."""
 
 from __future__ import annotations
 
@@ -25,15 +25,24 @@ EXPLORER_STORES: tuple[str, ...] = tuple(filter(None, os.environ.get("EXPLORER_S
 EXPLORER_TOKEN: str | None = os.environ.get("EXPLORER_TOKEN") or None
 # Nothing is written then, whatever the stores admit.
 EXPLORER_READ_ONLY = os.environ.get("EXPLORER_READ_ONLY", "").lower() in {"1", "true", "yes"}
+# The graphs that replays run: a langgraph.json, and name=path.py:variable.
+EXPLORER_GRAPHS_FILE = os.environ.get("EXPLORER_GRAPHS_FILE", "")
+EXPLORER_GRAPHS: tuple[str, ...] = tuple(filter(None, os.environ.get("EXPLORER_GRAPHS", "").splitlines()))
+# Who runs a replay is heard of at least so often, or it is lost.
+EXPLORER_LEASE_SECONDS = 30
+EXPLORER_IMPORT_SECONDS = 120
+EXPLORER_CONCURRENCY = 2
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 SECRET_KEY = os.environ.get("EXPLORER_SECRET_KEY") or get_random_secret_key()
 DEBUG = False
 ROOT_URLCONF = "explorer.urls"
-INSTALLED_APPS = ["django.contrib.staticfiles", "django_htmx", "explorer"]
+INSTALLED_APPS = ["django.contrib.staticfiles", "django_htmx", "django_tasks_db", "explorer"]
 # Several servers share what DATABASE_URL names. Without it nothing opens the database yet.
 EXPLORER_SHARED = bool(os.environ.get("DATABASE_URL"))
 DATABASES: dict[str, Any] = {"default": database.configured(os.environ.get("DATABASE_URL"))}
+# Replays are queued by store and graph, whose names make the queues'.
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": []}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_I18N = False
 USE_TZ = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from itertools import count
 from pathlib import PurePath
@@ -11,6 +12,7 @@ from django.utils.text import slugify
 
 from checkpoints.errors import NotFound
 from checkpoints.stores import Location
+from checkpoints.stores.location import shown
 
 
 class UnknownStore(NotFound):
@@ -46,3 +48,18 @@ def _free_slug(location: Location, taken: dict[str, Location]) -> str:
     slug = slugify(name) or "store"
     numbered = (f"{slug}-{number}" for number in count(2))
     return slug if slug not in taken else next(name for name in numbered if name not in taken)
+
+
+def key(location: Location) -> str:
+    """Return what names a store on every machine that opens it, without user or password.
+
+    A database has the name that it is opened under, a file its path.
+    """
+    return (
+        location.text if location.kind == "postgres" else f"sqlite:{shown(os.path.realpath(location.path))}"
+    )
+
+
+def by_key() -> dict[str, tuple[str, Location]]:
+    """Return the slug and the location of the stores by their key."""
+    return {key(location): (slug, location) for slug, location in registered().items()}

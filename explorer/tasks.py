@@ -69,14 +69,14 @@ def task_line(task: Task) -> TaskLine:
         node=task.node or ("resume" if task.resumes else f"task {short(task.id)}"),
         state=task.state,
         channels=listed(dict.fromkeys(named), TASKS),
-        questions=tuple(_question(asked.value) for asked in first(task.interrupts, TASKS)[0]),
+        questions=tuple(question(asked.value) for asked in first(task.interrupts, TASKS)[0]),
         error=_error_text(task.error) if task.failed else "",
         resumes=task.resumes,
     )
 
 
-def _question(value: Any) -> str:
-    """Return what was asked, with the words first where the value has words for it."""
+def question(value: Any) -> str:
+    """Return what an interrupt asks, with the words first where the value has words for it."""
     match value:
         case str():
             return value[:2_000]

@@ -25,7 +25,12 @@ READ_ONLY = "This explorer is read-only: it was started with --read-only."
 
 async def refusal(opened: Store) -> str:
     """Say why nothing can be written, empty where nothing is in the way."""
-    return READ_ONLY if settings.EXPLORER_READ_ONLY else await opened.write_refusal() or ""
+    return read_only() or await opened.write_refusal() or ""
+
+
+def read_only() -> str:
+    """Say that this explorer writes nothing, if it does not."""
+    return READ_ONLY if settings.EXPLORER_READ_ONLY else ""
 
 
 def require(reason: str, basis: str, seen: str, back: str) -> None:

@@ -9,8 +9,10 @@ where it is set.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -19,6 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+from django.core.management import call_command
+from django.db import connection, connections
 from django.test import AsyncClient
 from graphs import written as written  # the fixture
 from postgres import Databases, NoServer, databases
@@ -30,10 +34,14 @@ if TYPE_CHECKING:
     from http.client import HTTPMessage
 
     from pytest_django.fixtures import SettingsWrapper
+    from pytest_django.plugin import DjangoDbBlocker
 
 MANAGE = (sys.executable, "manage.py", "explore")
 TOKEN = "token-of-the-tests"
 ROOT = Path(__file__).parents[1]
+# Explorers that tests start keep nothing in the home of whoever runs the tests.
+HOME = tempfile.TemporaryDirectory(prefix="explorer-tests-")
+os.environ["XDG_DATA_HOME"] = HOME.name
 ANOTHER = "TEST_POSTGRES_URL=postgresql://… names another server, with a role that may create databases."
 
 
@@ -70,6 +78,41 @@ class Served:
         """Trade the token for the headers of an admitted browser."""
         answer = self.get(f"/?{urlsplit(self.url).query}")
         return {"cookie": str(answer.headers["Set-Cookie"]).partition(";")[0]}
+
+
+@pytest.fixture(scope="session")
+def prepared_database(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Path:
+    """A database of the app with its tables, for tests that only read it."""
+    path = tmp_path_factory.mktemp("app") / "explorer.sqlite3"
+    django_db_blocker.unblock()
+    _use(path)
+    call_command("migrate", verbosity=0)
+    connection.close()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _app_database(prepared_database: Path) -> Iterator[None]:
+    """No test of the pages fails because the app has no database."""
+    _use(prepared_database)
+    yield
+    connection.close()
+
+
+@pytest.fixture
+def app_database(prepared_database: Path, tmp_path: Path) -> Path:
+    """The database of the app for this test alone, with its tables and empty."""
+    connection.close()
+    copy = tmp_path / "explorer.sqlite3"
+    copy.write_bytes(prepared_database.read_bytes())
+    _use(copy)
+    return copy
+
+
+def _use(path: Path) -> None:
+    connection.close()
+    connections.settings["default"]["NAME"] = path
+    connection.settings_dict["NAME"] = path
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,22 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 ALLOWED = ("langgraph.checkpoint.base", "langgraph.checkpoint.serde", "langchain_core.runnables")
 LIBRARY = sorted((ROOT / "checkpoints").rglob("*.py"))
-WEB = [path for path in sorted((ROOT / "explorer").rglob("*.py")) if "demo" not in path.parts]
+RUNS = {
+    "explorer/graphs/loading.py",
+    *(str(path.relative_to(ROOT)) for path in (ROOT / "explorer/running").glob("*.py")),
+}
+WEB = [
+    path
+    for path in sorted((ROOT / "explorer").rglob("*.py"))
+    if "demo" not in path.parts and str(path.relative_to(ROOT)) not in RUNS
+]
+SERVED = """
+import os, sys
+os.environ["DJANGO_SETTINGS_MODULE"] = "explorer.settings"
+import explorer.asgi, explorer.urls, explorer.replays.worker
+graphs = ("langgraph.pregel", "langgraph.graph", "explorer.running.run")
+print(*(name for name in sys.modules if name.startswith(graphs)))
+"""
 
 
 def _imported(path: Path) -> Iterator[str]:
@@ -39,3 +56,18 @@ def test_the_library_knows_nothing_of_the_web(path: Path) -> None:
 def test_neither_part_needs_langgraph_itself(path: Path) -> None:
     langgraph = [module for module in _imported(path) if _under(module, "langgraph", "langchain_core")]
     assert not [module for module in langgraph if not _under(module, *ALLOWED)]
+
+
+def test_what_serves_pages_and_queues_replays_can_run_no_graph() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", SERVED], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert told.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("path", sorted(RUNS))
+def test_what_runs_a_graph_knows_nothing_of_the_web(path: str) -> None:
+    imported = list(_imported(ROOT / path))
+    assert not [
+        module for module in imported if _under(module, "django", "explorer.models", "explorer.settings")
+    ]

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 REASON, AUTHOR = "fork_reason", "fork_author"
+# What a run says of itself in what it stores, when it carries out a request to replay a checkpoint.
+REPLAY, REPLAY_REASON, REPLAY_AUTHOR = REPLAY_METADATA = ("replay_id", "replay_reason", "replay_author")
 # What was told of the checkpoint that is copied, but is not so of the copy: no run has written it.
-NOT_KEPT = ("writes", "run_id", REASON, AUTHOR)
+NOT_KEPT = ("writes", "run_id", REASON, AUTHOR, *REPLAY_METADATA)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -11,14 +12,19 @@ from checkpoints.inert import channel_spans
 from checkpoints.outline import brief, parts
 from checkpoints.steps import Step, steps
 from checkpoints.stores import read
-from explorer import addresses, writing
+from checkpoints.stores.siblings import REPLAY
+from explorer import addresses, stores, writing
+from explorer.asking import waiting
 from explorer.bounds import CHANNELS, VERSIONS, WRITES, first
 from explorer.changes import Change, changed, changes, is_own, unchanged
+from explorer.database.threads import DatabaseUnavailable, in_database
 from explorer.forks import note
 from explorer.forms import CheckpointParameters
+from explorer.models import Replay
 from explorer.offload import offload
 from explorer.pages import one, original
 from explorer.rendering import screen, wants_fragment
+from explorer.replays.requests import thread_key
 from explorer.steps import rows, user_metadata
 from explorer.stores import located
 from explorer.summary import title
@@ -40,11 +46,13 @@ if TYPE_CHECKING:
 
     from checkpoints.inert import InertSerializer
     from checkpoints.snapshot import PendingWrite, Snapshot
-    from checkpoints.stores import Store
+    from checkpoints.stores import Location, Store
     from checkpoints.stores.records import CheckpointRow, TimelinePage
 
 
 PATH_SHOWN = 300
+REPLAYS = 5
+REPLAY_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +124,9 @@ class CheckpointScreen:
     origin: tuple[str, str] | None
     is_head: bool
     writable: bool
+    waits: bool
+    ask_href: str
+    replays: tuple[tuple[str, str], ...]
     fork_href: str
     edit_href: str
     compare_href: str
@@ -140,6 +151,7 @@ class Place:
     done: str
     former: str
     origin: str
+    asked: tuple[str, ...]
 
 
 DONE = {
@@ -153,8 +165,11 @@ async def checkpoint(request: HttpRequest, store: str, thread: str, checkpoint_i
     asked = CheckpointParameters.read(request.GET)
     ns = asked["ns"] or ""
     alone = wants_fragment(request)
+    location = located(store)
+    replays = await asked_of(location, thread, ns, checkpoint_id)
     shown, beside = await read(
-        located(store), lambda opened: _load(opened, store, thread, ns, checkpoint_id, asked, alone=alone)
+        location,
+        lambda opened: _load(opened, store, thread, ns, checkpoint_id, asked, alone=alone, replays=replays),
     )
     context = {
         "checkpoint": shown,
@@ -167,7 +182,15 @@ async def checkpoint(request: HttpRequest, store: str, thread: str, checkpoint_i
 
 
 async def _load(
-    opened: Store, store: str, thread: str, ns: str, id: str, asked: dict[str, Any], *, alone: bool
+    opened: Store,
+    store: str,
+    thread: str,
+    ns: str,
+    id: str,
+    asked: dict[str, Any],
+    *,
+    alone: bool,
+    replays: tuple[str, ...],
 ) -> tuple[CheckpointScreen, timeline_screen.TimelineScreen | None]:
     """Read a checkpoint, and unless it is to be shown alone the timeline around it."""
     page = await one(opened, thread, ns, id)
@@ -180,6 +203,7 @@ async def _load(
         done=asked["done"] or "",
         former=asked["former"] or "",
         origin=asked["origin"] or "",
+        asked=replays,
     )
     shown = await offload(page.weight, _screen, store, thread, ns, page, opened.serde, place)
     if alone:
@@ -233,6 +257,9 @@ def _screen(
         **_done(store, ns, at, place),
         is_head=place.head,
         writable=place.writable,
+        waits=place.head and not ns and bool(waiting(step)),
+        ask_href=addresses.ask(store, thread, at.id, ns=ns),
+        replays=_replays(at, place),
         fork_href=addresses.fork(store, thread, at.id, ns=ns),
         edit_href=addresses.edit(store, thread, at.id, ns=ns),
         compare_href=addresses.compare(store, (thread, ns, at.id)),
@@ -240,6 +267,27 @@ def _screen(
         download_href=addresses.raw(store, thread, at.id, ns=ns, download=True),
         timeline_href=addresses.timeline(store, thread, ns=ns, density=place.density, branch=place.branch),
     )
+
+
+async def asked_of(location: Location, thread: str, ns: str, id: str) -> tuple[str, ...]:
+    """Return the addresses of the newest replays of a checkpoint; none while nobody can tell."""
+    try:
+        return await in_database(_asked_of, stores.key(location), thread, ns, id)
+    except DatabaseUnavailable:
+        return ()
+
+
+def _asked_of(key: str, thread: str, ns: str, id: str) -> tuple[str, ...]:
+    of_thread = Replay.objects.filter(thread_key=thread_key(key, thread))
+    found = of_thread.filter(checkpoint_ns=ns, checkpoint_id=id).values_list("id", flat=True)
+    return tuple(map(addresses.replay, found[:REPLAYS]))
+
+
+def _replays(at: Snapshot, place: Place) -> tuple[tuple[str, str], ...]:
+    """Return what the page says of replays: the one that made the checkpoint, and those asked of it."""
+    made = at.metadata.get(REPLAY)
+    made_by = (addresses.replay(made),) if isinstance(made, str) and REPLAY_ID.fullmatch(made) else ()
+    return (*((href, "made by") for href in made_by), *((href, "replayed") for href in place.asked))
 
 
 def _sizes(row: CheckpointRow) -> Mapping[str, int]:

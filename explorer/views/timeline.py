@@ -49,9 +49,11 @@ class TimelineScreen:
     branch: str
     whole_href: str
     pending: Pending | None
+    ask_href: str
     older: str
     newest: str
     bound: str | None
+    replays_href: str
 
 
 async def timeline(request: HttpRequest, store: str, thread: str) -> HttpResponse:
@@ -131,9 +133,11 @@ def _screen(
         branch=branch,
         whole_href=_page_link(store, thread, ns, density, None, ""),
         pending=pending_card(related[0]) if related and page.newer is None else None,
+        ask_href=addresses.ask(store, thread, related[0].at.id, ns=ns) if related and not ns else "",
         older=_page_link(store, thread, ns, density, lines[-1].id, branch) if more and lines else "",
         newest="" if page.newer is None else _page_link(store, thread, ns, density, None, branch),
         bound=page.bound,
+        replays_href=addresses.replays(store=store, thread=thread),
     )
 
 

@@ -75,6 +75,18 @@
     if (!sent && typed) event.preventDefault();
   });
 
+  // Where the stream of a replay is cut off, as by a proxy, its page is asked for instead.
+  let heard = Date.now();
+  for (const name of ["htmx:sseMessage", "htmx:afterSwap"]) {
+    document.addEventListener(name, () => { heard = Date.now(); });
+  }
+  setInterval(() => {
+    const live = document.querySelector("[data-live]");
+    if (!live || Date.now() - heard < 7000) return;
+    heard = Date.now();
+    htmx.trigger(live, "poll");
+  }, 1000);
+
   document.addEventListener("DOMContentLoaded", () => {
     const wrong = document.querySelector("textarea[data-at]");
     if (wrong) {

@@ -1,9 +1,11 @@
-"""Several servers over one DATABASE_URL behave as one; without it nothing is shared and nothing is stored."""
+"""Several servers over one DATABASE_URL behave as one; without it nothing is shared."""
 
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -146,14 +148,37 @@ def test_a_form_of_one_server_is_accepted_by_another(server: Callable[..., Serve
     assert posted(second, "csrfmiddlewaretoken=other", cookie) == 403
 
 
-def test_servers_without_a_database_share_nothing_and_store_nothing(
+def test_servers_without_a_database_share_nothing_but_their_replays(
     serve: Callable[..., Served], demo_store: Path, tmp_path: Path
 ) -> None:
     command = with_environment(XDG_DATA_HOME=str(tmp_path), HOME=str(tmp_path))
     first, second = serve(demo_store, command=command), serve(demo_store, command=command)
     cookie = first.admitted()["cookie"].partition("=")[2]
     assert second.get("/", cookie=f"explorer_{second.port}={cookie}").status == 403
-    assert list(tmp_path.iterdir()) == []
+    [folder] = tmp_path.iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    files = list(folder.iterdir())
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    assert cookie.encode() not in b"".join(file.read_bytes() for file in files)
+
+
+def test_pages_are_served_where_no_database_can_be_made(
+    serve: Callable[..., Served], demo_store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file, no folder")
+    run = serve(demo_store, command=with_environment(XDG_DATA_HOME=str(tmp_path / "taken")))
+    admitted = run.admitted()
+    assert run.get("/s/demo/threads/", **admitted).status == 200
+    thread = run.get("/s/demo/threads/refund-1043/", **admitted).body.decode()
+    href = re.search(r'href="(/s/demo/threads/refund-1043/checkpoints/[^/"]*/)"', thread)
+    assert href
+    assert run.get(href[1], **admitted).status == 200
+    refused = run.get("/replays/", **admitted)
+    assert refused.status == 503
+    assert b"The explorer&#x27;s own database cannot be used." in refused.body
+    run.process.terminate()
+    _, said = run.process.communicate(timeout=10)
+    assert said.startswith("Replays are off: ")
 
 
 def test_a_server_that_starts_again_keeps_the_token(server: Callable[..., Served]) -> None:

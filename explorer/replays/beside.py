@@ -1,0 +1,86 @@
+"""A worker beside a server: started with it, started again when it has died, ended with it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from explorer.replays.processes import SHUTDOWN, command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAUSE = 2  # seconds until a worker that has died is started again
+
+
+@contextmanager
+def worker() -> Iterator[None]:
+    """Keep a worker running for as long as the block does."""
+    beside = Beside()
+    thread = threading.Thread(target=beside.keep, name="worker", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        beside.end()
+        thread.join(SHUTDOWN + 4)
+
+
+class Beside:
+    """The process of a worker, whichever it is just now."""
+
+    def __init__(self) -> None:
+        self._ending = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def keep(self) -> None:
+        """Start a worker, and another whenever it has died, until the end."""
+        while not self._ending.is_set():
+            with self._lock:
+                self._process = None if self._ending.is_set() else _started()
+            if self._process:
+                self._process.wait()
+                with suppress(OSError):
+                    if self._process.stdin:
+                        self._process.stdin.close()
+            self._ending.wait(PAUSE)
+
+    def end(self) -> None:
+        """Ask the worker to end, and wait for what it runs to be stopped."""
+        with self._lock:
+            self._ending.set()
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(SHUTDOWN + 3)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+
+
+def configuration() -> dict[str, object]:
+    """Return what this process is configured with, for another that serves the same stores."""
+    return {
+        "EXPLORER_STORES": list(settings.EXPLORER_STORES),
+        "EXPLORER_GRAPHS_FILE": settings.EXPLORER_GRAPHS_FILE,
+        "EXPLORER_GRAPHS": list(settings.EXPLORER_GRAPHS),
+    }
+
+
+def _started() -> subprocess.Popen[bytes]:
+    """Start a worker. What it is to do comes over its standard input, where no list of processes shows it."""
+    process = subprocess.Popen(  # noqa: S603  this interpreter, with constant arguments
+        command("explorer.__main__", "worker", "--beside-a-server"),
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is the server's, which passes it on
+    )
+    assert process.stdin
+    with suppress(OSError):
+        process.stdin.write(json.dumps(configuration()).encode() + b"\n")
+        process.stdin.flush()
+    return process

@@ -1,0 +1,206 @@
+"""The life of a replay: asked for, claimed by one worker, reported on, ended. Each is one transaction.
+
+Who runs a replay holds it by its attempt and a lease that every report renews. A report of another attempt,
+or after the end, changes nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from explorer.models import Replay, State
+from explorer.replays import events as events_of
+from explorer.replays.queue import enqueue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from explorer.replays.events import Event
+
+OUTPUT = 16_000  # characters of what a graph printed; the last of it
+ENDED = (State.SUCCEEDED, State.INTERRUPTED, State.FAILED, State.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asks for. `head` is the head that it depends on, `former` the head of the thread."""
+
+    store: str
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    step: int | None
+    kind: str
+    graph: str
+    given: Mapping[str, Any] = field(repr=False)
+    head: str = ""
+    former: str = ""
+    step_limit: int = 25
+    seconds_limit: int = 600
+    reason: str = ""
+    author: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a run stands with those who asked for it: whether it is still `held`, whether it shall `stop`."""
+
+    held: bool
+    stop: bool = False
+
+
+def thread_key(store: str, thread: str) -> str:
+    """Return what names a thread of a store in an index, however long its id is."""
+    return sha256(f"{store}\0{thread}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@transaction.atomic
+def ask(request: Request, again_of: Replay | None = None) -> Replay:
+    """Keep a request and queue it."""
+    asked = Replay(
+        id=uuid.uuid4(),
+        store=request.store,
+        thread_id=request.thread_id,
+        thread_key=thread_key(request.store, request.thread_id),
+        checkpoint_ns=request.checkpoint_ns,
+        checkpoint_id=request.checkpoint_id,
+        step=request.step,
+        kind=request.kind,
+        graph=request.graph,
+        given=dict(request.given),
+        head=request.head,
+        former=request.former,
+        step_limit=request.step_limit,
+        seconds_limit=request.seconds_limit,
+        reason=request.reason,
+        author=request.author,
+        asked_at=timezone.now(),
+        again_of=again_of,
+    )
+    asked.save(force_insert=True)
+    enqueue(asked)
+    return asked
+
+
+def claim(id: str | uuid.UUID, worker: str) -> Replay | None:
+    """Take a queued replay for a worker, and return it with its attempt.
+
+    None where it is not queued, or where another replay of its thread runs: it is queued anew when that ends.
+    """
+    sweep()
+    now = timezone.now()
+    try:
+        with transaction.atomic():
+            taken = Replay.objects.filter(id=id, state=State.QUEUED).update(
+                state=State.RUNNING,
+                version=F("version") + 1,
+                attempt=uuid.uuid4(),
+                worker=worker[:200],
+                started_at=now,
+                lease_until=_lease(now),
+            )
+    except IntegrityError:  # one_run_of_a_thread
+        return None
+    return Replay.objects.get(id=id) if taken else None
+
+
+@transaction.atomic
+def report(held: Replay, told: Iterable[Event] = (), output: str | None = None) -> Standing:
+    """Keep what has happened in a run and renew its lease. Nothing is kept of a run that is not held."""
+    replay = _held(held)
+    if replay is None:
+        return Standing(held=False)
+    _keep(replay, told, output)
+    replay.lease_until = _lease(timezone.now())
+    replay.save()
+    return Standing(held=True, stop=replay.cancel_at is not None)
+
+
+@transaction.atomic
+def end(
+    held: Replay, ended: Mapping[str, Any], told: Iterable[Event] = (), output: str | None = None
+) -> bool:
+    """End a run as its last event says, and let the next one of the thread begin. False: it is not held."""
+    replay = _held(held)
+    if replay is None:
+        return False
+    _keep(replay, told, output)
+    replay.state = State(ended["state"])
+    replay.error = events_of.cleaned(str(ended.get("error") or ""), events_of.ERROR)
+    replay.traceback = events_of.cleaned(str(ended.get("traceback") or ""), events_of.TRACEBACK)
+    _ended(replay)
+    return True
+
+
+def cancel(id: uuid.UUID, by: str = "") -> None:
+    """End a queued replay, and ask a running one to stop. One that has ended stays as it is."""
+    now, by = timezone.now(), by[:100]
+    with transaction.atomic():
+        replay = Replay.objects.select_for_update().get(id=id)
+        if replay.state == State.QUEUED:
+            replay.state, replay.cancel_at, replay.cancelled_by = State.CANCELLED, now, by
+            _ended(replay)
+        elif replay.state == State.RUNNING and replay.cancel_at is None:
+            replay.cancel_at, replay.cancelled_by = now, by
+            replay.version += 1
+            replay.save()
+
+
+def sweep() -> None:
+    """Give up the runs whose lease has ended, and let others of their threads begin."""
+    late = Replay.objects.filter(state=State.RUNNING, lease_until__lt=timezone.now())
+    for id in list(late.values_list("id", flat=True)):
+        with transaction.atomic():
+            replay = Replay.objects.select_for_update().get(id=id)
+            if is_lost(replay):
+                replay.state = State.LOST
+                _ended(replay)
+
+
+def is_lost(replay: Replay) -> bool:
+    """Tell whether a run's worker has not been heard of since its lease ended."""
+    return (
+        replay.state == State.RUNNING
+        and replay.lease_until is not None
+        and replay.lease_until < timezone.now()
+    )
+
+
+def _held(held: Replay) -> Replay | None:
+    """Lock the row of a run, if it is still that attempt's."""
+    replay = Replay.objects.select_for_update().filter(id=held.id, attempt=held.attempt, state=State.RUNNING)
+    found = replay.first()
+    return None if found is None or is_lost(found) else found
+
+
+def _keep(replay: Replay, told: Iterable[Event], output: str | None) -> None:
+    kept = events_of.keep(replay, told)
+    if output is not None:
+        replay.output = events_of.cleaned(output[-OUTPUT:], OUTPUT)
+    if kept or output is not None:
+        replay.version += 1
+
+
+def _ended(replay: Replay) -> None:
+    """Save the end of a replay, and queue the oldest of those that have waited for it."""
+    replay.ended_at = timezone.now()
+    replay.lease_until = None
+    replay.version += 1
+    replay.save()
+    waiting = Replay.objects.filter(thread_key=replay.thread_key, state=State.QUEUED).exclude(graph="")
+    for one in waiting.order_by("asked_at", "id")[:1]:
+        enqueue(one)
+
+
+def _lease(now: datetime) -> datetime:
+    return now + timedelta(seconds=settings.EXPLORER_LEASE_SECONDS)

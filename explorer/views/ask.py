@@ -1,0 +1,243 @@
+"""Asking for a replay of a checkpoint: first what would happen, then the request."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from checkpoints import outlook
+from checkpoints.errors import StoreError
+from explorer import addresses, writing
+from explorer.asking import (
+    SECONDS_LIMIT,
+    STEP_LIMIT,
+    AskRefused,
+    Wish,
+    configured,
+    kinds,
+    request_of,
+    subject,
+    waiting,
+)
+from explorer.database.threads import in_database
+from explorer.errors import status_of
+from explorer.forks import Prospect, busy, prospect
+from explorer.forms import AskForm, AskParameters
+from explorer.offload import offload
+from explorer.rendering import screen
+from explorer.replays.requests import ask as ask_for
+from explorer.stores import located
+from explorer.summary import title
+from explorer.tasks import question
+from explorer.wording import number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.http import HttpRequest, HttpResponse, QueryDict
+
+    from checkpoints.outlook import Outlook
+    from checkpoints.steps import Step
+    from explorer.asking import Subject
+    from explorer.replays.graphs import GraphLine
+
+QUESTIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One thing that may be asked for, and what follows from it."""
+
+    kind: str
+    chosen: bool
+    next: Prospect
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An interrupt that waits, and what was typed as its answer."""
+
+    id: str
+    text: str
+    answer: str
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AskScreen:
+    """What the page that asks for a replay shows. `error` is why what was sent was not done."""
+
+    id: str
+    ns: str
+    step: str
+    title: str
+    node: str
+    is_head: bool
+    back_href: str
+    refusal: str
+    problem: str
+    busy: str
+    basis: str
+    choices: tuple[Choice, ...]
+    questions: tuple[Question, ...]
+    several: bool
+    more_questions: int
+    speaks: bool
+    graphs: tuple[GraphLine, ...]
+    graph: str
+    configurable: str
+    error: str
+
+
+async def ask(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
+    asked = AskParameters.read(request.GET)
+    ns = asked["ns"] or ""
+    form = AskForm(request.POST or None, initial={"step_limit": STEP_LIMIT, "seconds_limit": SECONDS_LIMIT})
+    found = await subject(located(store), thread, ns, checkpoint_id)
+    error, status = "", 422 if form.is_bound else 200
+    if form.is_bound and form.is_valid():
+        back = addresses.checkpoint(store, thread, checkpoint_id, ns=ns)
+        try:
+            writing.require(found.refusal, found.basis, form.cleaned_data["basis"], back)
+            wish = _wish(form.cleaned_data, request.POST)
+            made = await in_database(ask_for, await offload(found.page.weight, request_of, wish, found))
+            return writing.done(addresses.replay(made.id))
+        except StoreError as refused:  # what was typed stays on the page
+            error, status = str(refused), status_of(refused)
+    shown = await offload(found.page.weight, _screen, store, found, asked["kind"] or "", request.POST, error)
+    context = {"ask": shown, "form": form, "store": store, "thread": thread}
+    response = screen(request, "ask/page.html", "ask/_ask.html", context)
+    response.status_code = status
+    return response
+
+
+def _wish(sent: Mapping[str, Any], posted: QueryDict) -> Wish:
+    """Return what a form asks for. Raises AskRefused where a text is no JSON."""
+    return Wish(
+        kind=sent["kind"],
+        graph=sent["graph"],
+        answers=_answers(posted) if sent["kind"] == "resume" else {},
+        input=_input(sent) if sent["kind"] == "input" else None,
+        configurable=_object(sent["configurable_json"], "The configuration"),
+        context=parsed(sent["context_json"], "The context") if sent["context_json"].strip() else None,
+        step_limit=sent["step_limit"],
+        seconds_limit=sent["seconds_limit"],
+        reason=sent["reason"],
+        author=sent["author"],
+    )
+
+
+def _answers(posted: QueryDict) -> dict[str | None, Any]:
+    """Return the answers that were given: one that is empty is none, where there are several."""
+    ids, texts, forms = (posted.getlist(name) for name in ("interrupt", "answer", "answer_as"))
+    if not len(ids) == len(texts) == len(forms):
+        raise AskRefused("The form has lost some of its fields.", advice="Open the page anew.")
+    given = zip(ids, (text.replace("\r\n", "\n") for text in texts), forms, strict=True)
+    return {
+        id or None: parsed(text, "The answer") if form == "json" else text for id, text, form in given if text
+    }
+
+
+def _input(sent: Mapping[str, Any]) -> Any:
+    if sent["input_json"].strip():
+        return parsed(sent["input_json"], "The input")
+    message = sent["message"].replace("\r\n", "\n")
+    return {"messages": [{"role": "user", "content": message}]} if message else None
+
+
+def _object(text: str, name: str) -> dict[str, Any] | None:
+    if not text.strip():
+        return {}
+    found = parsed(text, name)
+    if not isinstance(found, dict):
+        raise AskRefused(f"{name} is no object of JSON.", advice='Write it as {"key": "value"}.')
+    return found
+
+
+def parsed(text: str, name: str) -> Any:
+    """Return what a text of JSON says. Raises AskRefused, which says where it is none."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise AskRefused(f"{name} is no JSON: {error.msg} at {where}.", advice="Correct it.") from None
+    except (ValueError, RecursionError) as error:
+        why = str(error) or "it is nested too deeply"
+        raise AskRefused(f"{name} is no JSON: {why}.", advice="Correct it.") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _screen(store: str, found: Subject, kind: str, posted: QueryDict, error: str) -> AskScreen:
+    step = found.step
+    at, row = step.at, step.at.row
+    is_head = found.head == at.id
+    offered = kinds(step, head=is_head)
+    kind = posted.get("kind", kind)
+    chosen = kind if kind in offered else offered[0]
+    waits = questions(step, posted)
+    runnable = [line.name for line in found.offered if not line.problem]
+    return AskScreen(
+        id=at.id,
+        ns=row.checkpoint_ns,
+        step=number(at.step),
+        title=title(step),
+        node=row.checkpoint_ns.rpartition("|")[2].partition(":")[0],
+        is_head=is_head,
+        back_href=addresses.checkpoint(store, row.thread_id, at.id, ns=row.checkpoint_ns),
+        refusal=found.refusal,
+        problem=at.problem or "",
+        busy=busy(found.root_head),
+        basis=found.basis,
+        choices=tuple(
+            Choice(each, each == chosen, prospect(outlook_of(each, step, is_head=is_head)))
+            for each in offered
+        ),
+        questions=waits[:QUESTIONS],
+        several=len(waits) > 1,
+        more_questions=max(len(waits) - QUESTIONS, 0),
+        speaks="messages" in at.values or "messages" in step.deltas,
+        graphs=found.offered,
+        graph=posted.get("graph", runnable[0] if runnable else ""),
+        configurable=posted.get("configurable_json") or _text_of(configured(step)),
+        error=error,
+    )
+
+
+def outlook_of(kind: str, step: Step, *, is_head: bool) -> Outlook:
+    """Return what a run of a kind does from a checkpoint."""
+    match kind:
+        case "resume":
+            return outlook.resumed(step, head=is_head)
+        case "continue":
+            return outlook.continued(step)
+        case "input":
+            return outlook.begun_anew(step)
+    return outlook.replayed(step)
+
+
+def questions(step: Step, posted: QueryDict | None = None) -> tuple[Question, ...]:
+    """Return the interrupts that wait at a checkpoint, with what was sent as their answers."""
+    sent = (posted.getlist(name) for name in ("answer", "answer_as")) if posted else ((), ())
+    typed = list(zip(*sent, strict=False))
+    return tuple(
+        Question(
+            id=asked.id or "",
+            text=question(asked.value),
+            answer=typed[place][0] if place < len(typed) else "",
+            as_json=place < len(typed) and typed[place][1] == "json",
+        )
+        for place, asked in enumerate(waiting(step))
+    )
+
+
+def _text_of(values: Mapping[str, Any]) -> str:
+    return as_json(values) if values else ""
+
+
+def as_json(value: Any) -> str:
+    """Return a value as the text that a form takes."""
+    return json.dumps(value, ensure_ascii=False, indent=2)

@@ -1,0 +1,308 @@
+"""One replay: how far it is, live; what came of it; and what can be done about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.http import StreamingHttpResponse
+from django.template.loader import render_to_string
+from django.utils import timezone
+
+from checkpoints.errors import NotWritable, StoreError
+from checkpoints.stores import Location, read
+from explorer import addresses, stores, writing
+from explorer.asking import Subject, ask_again, request_of, subject
+from explorer.database.threads import in_database
+from explorer.models import Replay, State
+from explorer.outcome import Outcome, outcome
+from explorer.progress import LINES, ProgressLine, progress_lines
+from explorer.rendering import screen
+from explorer.replays import graphs, requests
+from explorer.replays.errors import NoReplay
+from explorer.replays.watching import watched
+from explorer.stores import located
+from explorer.views.ask import Question, as_json, questions
+from explorer.wording import ago, duration, exact, number
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from uuid import UUID
+
+    from django.http import HttpRequest, HttpResponse
+
+    from checkpoints.stores import Store
+
+LIVE = (State.QUEUED, State.RUNNING)
+KINDS = {
+    "replay": "Replay",
+    "continue": "Continue",
+    "resume": "Resume with an answer",
+    "input": "Run with new input",
+}
+TONES = {"succeeded": "good", "interrupted": "wait", "failed": "bad", "lost": "bad", "running": "loop"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayScreen:
+    """What the page of a replay shows.
+
+    `store` is empty where its store is not open here. `waits` says what a queued one waits for.
+    """
+
+    id: str
+    href: str
+    kind: str
+    state: str
+    tone: str
+    live: bool
+    version: int
+    store: str
+    store_name: str
+    thread: str
+    thread_href: str
+    ns: str
+    checkpoint_href: str
+    step: str
+    graph: str
+    asked: str
+    asked_ago: str
+    author: str
+    reason: str
+    waits: str
+    waits_href: str
+    worker: str
+    took: str
+    cancelling: bool
+    cancelled_by: str
+    limits: str
+    step_limit: int
+    seconds_limit: int
+    configurable: str
+    context: str
+    given: tuple[tuple[str, str], ...]
+    checkpoints: int
+    made_href: str
+    error: str
+    traceback: str
+    output: str
+    lines: tuple[ProgressLine, ...]
+    hidden: int
+    last: tuple[ProgressLine, ...]
+    dropped: int
+    again_of: str
+    again: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Afterwards:
+    """What can be told when a run has ended: both branches, and the questions that wait now.
+
+    `answer` is the checkpoint that they wait at, and `basis` what was seen of it.
+    """
+
+    outcome: Outcome | None = None
+    answer_href: str = ""
+    basis: str = ""
+    questions: tuple[Question, ...] = ()
+    several: bool = False
+    problem: str = ""
+
+
+async def replay(request: HttpRequest, replay: UUID) -> HttpResponse:
+    shown = await in_database(_screen, replay)
+    after = await _afterwards(replay) if not shown.live and shown.store else Afterwards()
+    context = {"replay": shown, "after": after, "store": shown.store or None}
+    return screen(request, "replay/page.html", "replay/_replay.html", context)
+
+
+async def events(request: HttpRequest, replay: UUID) -> StreamingHttpResponse:
+    """Stream the progress as server-sent events, until the run has ended."""
+    await in_database(found, replay)  # or 404
+    frames = watched(("replay", replay), lambda shown: in_database(_frame, replay, shown), _is_last)
+    response = StreamingHttpResponse(_stream(frames), content_type="text/event-stream")
+    response.headers["X-Accel-Buffering"] = "no"  # nginx would keep the events until there are many
+    return response
+
+
+async def cancel(request: HttpRequest, replay: UUID) -> HttpResponse:
+    _require_writable()
+    await in_database(found, replay)
+    await in_database(requests.cancel, replay)
+    return writing.done(addresses.replay(replay))
+
+
+async def again(request: HttpRequest, replay: UUID) -> HttpResponse:
+    """Ask for the same once more, if the world allows it."""
+    old = await in_database(found, replay)
+    _require_writable()
+    asked_of = await _subject(old, old.checkpoint_ns, old.checkpoint_id)
+    if asked_of.refusal:
+        raise NotWritable(asked_of.refusal)
+    made = await in_database(requests.ask, request_of(ask_again(old), asked_of), old)
+    return writing.done(addresses.replay(made.id))
+
+
+def _require_writable() -> None:
+    if reason := writing.read_only():
+        raise NotWritable(reason)
+
+
+async def _stream(frames: AsyncIterator[str]) -> AsyncIterator[str]:
+    yield "retry: 2000\n\n"
+    async for frame in frames:
+        yield _event("progress", frame)
+        if _is_last(frame):
+            yield _event("ended", "ended")
+
+
+def _event(name: str, text: str) -> str:
+    lines = "".join(f"data: {line}\n" for line in text.splitlines())
+    return f"event: {name}\n{lines}\n"
+
+
+LAST = "<!-- ended -->"
+
+
+def _is_last(frame: str) -> bool:
+    return frame.startswith(LAST)
+
+
+def _frame(id: UUID, shown: str | None) -> str:
+    """Render the progress, unless nothing has happened since what was shown."""
+    replay = found(id)
+    version = f'data-version="{replay.version}"'
+    if shown is not None and version in shown[:400] and not requests.is_lost(replay):
+        return shown
+    text = render_to_string("replay/_progress.html", {"replay": _shown(replay)})
+    return text if _is_live(replay) else LAST + text
+
+
+def found(id: UUID) -> Replay:
+    """Return a replay. Raises NoReplay."""
+    try:
+        return Replay.objects.get(id=id)
+    except Replay.DoesNotExist:
+        raise NoReplay("There is no replay at this address.") from None
+
+
+def _is_live(replay: Replay) -> bool:
+    return replay.state in LIVE and not requests.is_lost(replay)
+
+
+def _screen(id: UUID) -> ReplayScreen:
+    return _shown(found(id))
+
+
+def _shown(replay: Replay) -> ReplayScreen:
+    slug, location = stores.by_key().get(replay.store, ("", None))
+    state = State.LOST if requests.is_lost(replay) else State(replay.state)
+    lines = progress_lines(replay.told.all(), slug, replay.thread_id, running=state == State.RUNNING)
+    half = LINES // 2
+    waits, waits_href = _waits(replay)
+    end = replay.ended_at or timezone.now()
+    return ReplayScreen(
+        id=str(replay.id),
+        href=addresses.replay(replay.id),
+        kind=KINDS.get(replay.kind, replay.kind),
+        state=state.value,
+        tone=TONES.get(state.value, ""),
+        live=_is_live(replay),
+        version=replay.version,
+        store=slug,
+        store_name=location.name if location else replay.store.rpartition("/")[2],
+        thread=replay.thread_id,
+        thread_href=addresses.timeline(slug, replay.thread_id) if slug else "",
+        ns=replay.checkpoint_ns,
+        checkpoint_href=addresses.checkpoint(
+            slug, replay.thread_id, replay.checkpoint_id, ns=replay.checkpoint_ns
+        )
+        if slug
+        else "",
+        step=number(replay.step),
+        graph=replay.graph,
+        asked=exact(replay.asked_at),
+        asked_ago=ago(replay.asked_at, timezone.now()),
+        author=replay.author,
+        reason=replay.reason,
+        waits=waits,
+        waits_href=waits_href,
+        worker=replay.worker,
+        took=duration(end - replay.started_at).removeprefix("+") if replay.started_at else "",
+        cancelling=replay.cancel_at is not None and state == State.RUNNING,
+        cancelled_by=replay.cancelled_by,
+        limits=f"{replay.step_limit:,} supersteps, {replay.seconds_limit:,} s",
+        step_limit=replay.step_limit,
+        seconds_limit=replay.seconds_limit,
+        configurable=as_json(replay.given.get("configurable") or {}),
+        context="" if replay.given.get("context") is None else as_json(replay.given["context"]),
+        given=_given(replay),
+        checkpoints=replay.checkpoints,
+        made_href=addresses.checkpoint(slug, replay.thread_id, replay.made) if slug and replay.made else "",
+        error=replay.error,
+        traceback=replay.traceback,
+        output=replay.output,
+        lines=lines if len(lines) <= LINES else lines[:half],
+        hidden=max(len(lines) - LINES, 0),
+        last=() if len(lines) <= LINES else lines[-half:],
+        dropped=replay.dropped,
+        again_of=addresses.replay(replay.again_of_id) if replay.again_of_id else "",
+        again=tuple(addresses.replay(each.id) for each in replay.asked_again.order_by("asked_at")[:20]),
+    )
+
+
+def _given(replay: Replay) -> tuple[tuple[str, str], ...]:
+    """Return what the graph is given, in words."""
+    given = replay.given
+    answers = given.get("answers") or {}
+    named = [(f"answer to {id}" if id else "answer", value) for id, value in answers.items()]
+    named += [(name, given[name]) for name in ("input", "configurable", "context") if given.get(name)]
+    return tuple((name, value if isinstance(value, str) else as_json(value)) for name, value in named)
+
+
+def _waits(replay: Replay) -> tuple[str, str]:
+    """Say what a queued replay waits for."""
+    if replay.state != State.QUEUED:
+        return "", ""
+    same = Replay.objects.filter(thread_key=replay.thread_key, state=State.RUNNING).first()
+    if same is not None and not requests.is_lost(same):
+        return "It waits for another replay of this thread to end.", addresses.replay(same.id)
+    if not replay.graph:
+        return "It names no graph, so it waits for a worker of your own to claim it.", ""
+    offered = {line.name: line for line in graphs.offered(replay.store)}
+    if replay.graph not in offered:
+        return f"It waits for a worker that has the graph {replay.graph!r}: none is running now.", ""
+    return "It waits for a worker to take it.", ""
+
+
+async def _afterwards(id: UUID) -> Afterwards:
+    """Read from the store what has come of a replay."""
+    replay = await in_database(found, id)
+    if not replay.made:
+        return Afterwards()
+    location = stores.by_key()[replay.store][1]
+    try:
+        both = await read(location, lambda opened: _both(opened, replay))
+        if replay.state != State.INTERRUPTED:
+            return Afterwards(both)
+        waits = await _subject(replay, "", replay.made)
+    except StoreError as error:
+        return Afterwards(problem=str(error))
+    asked = questions(waits.step)
+    href = addresses.ask(_slug(replay), replay.thread_id, replay.made, kind="resume")
+    return Afterwards(both, href, waits.basis, asked, len(asked) > 1)
+
+
+async def _both(opened: Store, replay: Replay) -> Outcome | None:
+    return await outcome(opened, _slug(replay), replay.thread_id, replay.former, replay.made)
+
+
+def _slug(replay: Replay) -> str:
+    return stores.by_key()[replay.store][0]
+
+
+async def _subject(replay: Replay, ns: str, id: str) -> Subject:
+    """Read a checkpoint of a replay's thread. Raises StoreError, also where its store is not open here."""
+    opened = stores.by_key().get(replay.store)
+    location: Location = opened[1] if opened else located("")
+    return await subject(location, replay.thread_id, ns, id)
