@@ -1,5 +1,5 @@
 # make run            set up, write a demo store, open the explorer on it
-# make run DB=path    open yours;  ARGS="--port 0 --no-browser" goes to the command
+# make run DB=path    open yours;  ARGS="--port 0 --graphs langgraph.json" goes to the command
 # make test           set up everything and run every check and test
 # make bench          print the speed of the savers, the store layer and the pages
 # make clean          remove what these made
@@ -11,6 +11,8 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 DB ?= demo.sqlite
 ARGS ?=
 
+DEMO_GRAPHS := --graph support=explorer.demo.graphs:support --graph research=explorer.demo.graphs:research
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -19,7 +21,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run $(filter demo.sqlite,$(DB))
-	$(BIN)/checkpoint-explorer "$(DB)" $(ARGS)
+	$(BIN)/checkpoint-explorer "$(DB)" $(if $(filter demo.sqlite,$(DB)),$(DEMO_GRAPHS)) $(ARGS)
 
 test: $(VENV)/.test $(VENV)/.browser
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ from explorer.replays import graphs
 from explorer.replays.requests import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from checkpoints.inert import InertSerializer
     from checkpoints.steps import Step
@@ -130,6 +130,7 @@ def request_of(wish: Wish, subject: Subject) -> Request:
     if wish.graph and wish.graph not in (names := [line.name for line in subject.offered]):
         known = ", ".join(names) or "none"
         raise AskRefused(f"No worker has a graph {wish.graph!r}.", advice=f"There is: {known}.")
+    _require_nodes(wish, subject, step)
     given = {
         "parents": _parents(step),
         "answers": _answers(wish, step) if wish.kind == "resume" else {},
@@ -140,7 +141,8 @@ def request_of(wish: Wish, subject: Subject) -> Request:
     }
     if wish.kind == "input" and wish.input is None:
         raise AskRefused("An input is missing.", advice='Give the graph an object, like {"messages": […]}.')
-    for text in (row.thread_id, row.checkpoint_ns, step.at.id, json.dumps(given, ensure_ascii=False)):
+    texts = (row.thread_id, row.checkpoint_ns, step.at.id, wish.reason, wish.author)
+    for text in (*texts, json.dumps(given, ensure_ascii=False)):
         _require_storable(text)
     return Request(
         store=subject.store,
@@ -158,6 +160,35 @@ def request_of(wish: Wish, subject: Subject) -> Request:
         reason=wish.reason,
         author=wish.author,
     )
+
+
+def fits(line: GraphLine, step: Step) -> bool:
+    """Tell whether a graph has the nodes that are next at a checkpoint of its root, where these are known."""
+    if not line.nodes or step.at.row.checkpoint_ns:
+        return True
+    return _known_nodes(step.next) <= set(line.nodes)
+
+
+def likeness(line: GraphLine, step: Step) -> tuple[bool, int]:
+    """Tell how well a graph fits a checkpoint: by what is next there, and by what has run."""
+    ns = step.at.row.checkpoint_ns
+    ran = {ns.partition(":")[0]} if ns else _known_nodes((*step.at.seen, *step.next))
+    return fits(line, step), len(ran & set(line.nodes))
+
+
+def _known_nodes(names: Iterable[str]) -> set[str]:
+    """Leave out LangGraph's own nodes, and tasks within tasks, which no graph lists."""
+    return {name for name in names if not name.startswith("__") and name != "?" and " › " not in name}
+
+
+def _require_nodes(wish: Wish, subject: Subject, step: Step) -> None:
+    for line in subject.offered:
+        if line.name == wish.graph and wish.kind != "input" and not fits(line, step):
+            missing = ", ".join(sorted(_known_nodes(step.next) - set(line.nodes)))
+            raise AskRefused(
+                f"The graph {line.name!r} has no node {missing}, which is next here.",
+                advice="Choose the graph that wrote this thread, or give the node its old name.",
+            )
 
 
 def configured(step: Step) -> dict[str, Any]:

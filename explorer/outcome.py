@@ -33,14 +33,27 @@ class BranchStep:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """The steps that come equally long after the common ancestor; one of them may be None.
+
+    They `differ` where that can be seen: another node ran, or did something else in short.
+    """
+
+    before: BranchStep | None
+    after: BranchStep | None
+    differ: bool
+    compare_href: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """Two branches from their common ancestor on: pairs of steps, of which one may be None.
+    """Two branches from their common ancestor on.
 
     `common` is None where the ancestor is further back than what is shown. `compare_href` compares the ends.
     """
 
     common: BranchStep | None
-    pairs: tuple[tuple[BranchStep | None, BranchStep | None], ...]
+    pairs: tuple[Pair, ...]
     compare_href: str
 
 
@@ -59,18 +72,31 @@ def _outcome(store: str, before: TimelinePage, after: TimelinePage, serde: Inert
     known = {step.at.id for step in old}
     common = next((step for step in new if step.at.id in known), None)
     at = common.at.id if common else ""
-    left = [_step(store, step) for step in _until(old, at)]
-    right = [_step(store, step) for step in _until(new, at)]
-    row = new[0].at.row
-    place = (row.thread_id, row.checkpoint_ns)
-    ends = (old[0].at.id if old else at, new[0].at.id)
+    left, right = _until(old, at), _until(new, at)
+    ends = (old[0] if old else common, new[0])
     return Outcome(
         common=_step(store, common) if common else None,
-        pairs=tuple(zip_longest(reversed(left), reversed(right))),
-        compare_href=addresses.compare(store, (*place, ends[0]), (*place, ends[1]))
-        if ends[0] and ends[0] != ends[1]
-        else "",
+        pairs=tuple(_pair(store, *pair) for pair in zip_longest(reversed(left), reversed(right))),
+        compare_href=_comparison(store, *ends),
     )
+
+
+def _pair(store: str, before: Step | None, after: Step | None) -> Pair:
+    left, right = (None if step is None else _step(store, step) for step in (before, after))
+    return Pair(
+        before=left,
+        after=right,
+        differ=(left.title, left.summary) != (right.title, right.summary) if left and right else True,
+        compare_href=_comparison(store, before, after),
+    )
+
+
+def _comparison(store: str, before: Step | None, after: Step | None) -> str:
+    if before is None or after is None or before.at.id == after.at.id:
+        return ""
+    rows = before.at.row, after.at.row
+    left, right = ((row.thread_id, row.checkpoint_ns, row.checkpoint_id) for row in rows)
+    return addresses.compare(store, left, right)
 
 
 def _until(branch: list[Step], id: str) -> list[Step]:

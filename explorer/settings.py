@@ -29,9 +29,11 @@ EXPLORER_READ_ONLY = os.environ.get("EXPLORER_READ_ONLY", "").lower() in {"1", "
 EXPLORER_GRAPHS_FILE = os.environ.get("EXPLORER_GRAPHS_FILE", "")
 EXPLORER_GRAPHS: tuple[str, ...] = tuple(filter(None, os.environ.get("EXPLORER_GRAPHS", "").splitlines()))
 # Who runs a replay is heard of at least so often, or it is lost.
-EXPLORER_LEASE_SECONDS = 30
+EXPLORER_LEASE_SECONDS = int(os.environ.get("EXPLORER_LEASE_SECONDS", "30"))
+# A superstep that was asked to stop has so long to end; then its process is killed.
+EXPLORER_GRACE_SECONDS = int(os.environ.get("EXPLORER_GRACE_SECONDS", "10"))
 EXPLORER_IMPORT_SECONDS = 120
-EXPLORER_CONCURRENCY = 2
+EXPLORER_CONCURRENCY = int(os.environ.get("EXPLORER_CONCURRENCY", "2"))
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 SECRET_KEY = os.environ.get("EXPLORER_SECRET_KEY") or get_random_secret_key()

@@ -27,6 +27,7 @@ from django.test import AsyncClient
 from graphs import written as written  # the fixture
 from postgres import Databases, NoServer, databases
 
+from explorer.database import configured
 from explorer.demo import write
 
 if TYPE_CHECKING:
@@ -109,10 +110,20 @@ def app_database(prepared_database: Path, tmp_path: Path) -> Path:
     return copy
 
 
-def _use(path: Path) -> None:
+@pytest.fixture
+def app_in_postgres(database: str) -> str:
+    """The database of the app in PostgreSQL, for this test alone, with its tables and empty."""
+    _use(database)
+    call_command("migrate", verbosity=0)
+    return database
+
+
+def _use(database: Path | str) -> None:
+    """Let this process use a file, or what a URL names, as the database of the app."""
     connection.close()
-    connections.settings["default"]["NAME"] = path
-    connection.settings_dict["NAME"] = path
+    url = database if isinstance(database, str) else f"sqlite:///{database}"
+    connections.settings["default"].update(configured(url))
+    del connections["default"]
 
 
 @pytest.fixture(scope="session")

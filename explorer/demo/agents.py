@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from explorer.demo.script import ScriptedModel
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
     from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.graph.state import CompiledStateGraph
 
@@ -128,6 +129,11 @@ def support_agent(
 ) -> CompiledStateGraph[Any, Any, Any, Any]:
     """Build the agent that answers customers with the lines of a script."""
     model = ScriptedModel(script=script)
+    return support_graph(model).compile(checkpointer=saver, name="support", **options)
+
+
+def support_graph(model: BaseChatModel) -> StateGraph[Any, Any, Any, Any]:
+    """Lay out the agent that answers customers: a model, its tools, and a record of refunds."""
     graph = StateGraph(Support)
     graph.add_node("agent", lambda state: {"messages": [model.invoke(state["messages"])]})
     graph.add_node("tools", ToolNode(TOOLS, handle_tool_errors=False))
@@ -136,7 +142,7 @@ def support_agent(
     graph.add_conditional_edges("agent", _after_agent, ["tools", END])
     graph.add_edge("tools", "record")
     graph.add_edge("record", "agent")
-    return graph.compile(checkpointer=saver, name="support", **options)
+    return graph
 
 
 def _after_agent(state: Support) -> str:
@@ -153,7 +159,7 @@ def _record(state: Support) -> Support:
     return {"refunds": [Refund(order_id=args["order_id"], amount=Decimal(args["amount"]))]}
 
 
-def research_agent(saver: BaseCheckpointSaver[Any]) -> CompiledStateGraph[Any, Any, Any, Any]:
+def research_agent(saver: BaseCheckpointSaver[Any] | None) -> CompiledStateGraph[Any, Any, Any, Any]:
     """Build the agent whose research is a subgraph that searches in parallel."""
     graph = StateGraph(Research)
     graph.add_node("triage", lambda state: {"question": state["question"].strip()})

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 # The graph's code has no business in the app's database.
 SECRETS = ("DATABASE_URL", "EXPLORER_SECRET_KEY", "EXPLORER_TOKEN", "DJANGO_SETTINGS_MODULE")
 EVERY = 0.2  # seconds between two reports
-GRACE = 10  # seconds that a superstep has to end when it is asked to
 LINE = 1_000_000  # characters; a longer one is no event
 HELD = 5_000  # events that wait for the next report
 STOPPED = "The worker was stopped while this ran. What is stored stays; ask again to go on."
@@ -85,7 +84,7 @@ def _watch(replay: Replay, run: Run) -> dict[str, Any]:
             return {"state": "lost"}
         now = time.monotonic()
         if stop_at is None and (standing.stop or now > deadline or stopping.is_set()):
-            stop_at = now + (SHUTDOWN if stopping.is_set() and not standing.stop else GRACE)
+            stop_at = now + settings.EXPLORER_GRACE_SECONDS
             why = _why(replay, stop=standing.stop, late=now > deadline)
             run.stop()
         if stopping.is_set() and stop_at is not None:

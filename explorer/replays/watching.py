@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from checkpoints.errors import StoreUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 
 F = TypeVar("F")
 
@@ -34,7 +34,7 @@ class Watch(Generic[F]):
         self._watchers = 0
         self._task: asyncio.Task[None] | None = None
 
-    async def frames(self) -> AsyncIterator[F]:
+    async def frames(self) -> AsyncGenerator[F]:
         """Yield what there is now and whenever it changes, the last included. A slow watcher skips some."""
         self._watchers += 1
         if self._task is None or self._task.done():
@@ -86,15 +86,16 @@ _watches: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, Watch[str]
 
 async def watched(
     key: Hashable, look: Callable[[str | None], Awaitable[str]], is_last: Callable[[str], bool]
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     """Yield the frames of what `key` names, looked at once for all who watch it."""
     watches = _watches.setdefault(asyncio.get_running_loop(), {})
     watch = watches.get(key)
     if watch is None:
         watch = watches[key] = Watch(look, is_last)
     try:
-        async for frame in watch.frames():
-            yield frame
+        async with aclosing(watch.frames()) as frames:
+            async for frame in frames:
+                yield frame
     finally:
         if not watch.watched and watches.get(key) is watch:
             del watches[key]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERVAL = 0.4  # seconds between two looks at an empty queue
-SEEN = 5  # seconds between two signs of life
+SEEN = 5  # seconds between two signs of life, at most
 KEPT = timedelta(days=1)  # how long the queue remembers what it has delivered
 FORGOTTEN = timedelta(seconds=20)  # after which a queued replay is looked for in the queue
 PAUSE = 2  # seconds until a database that was away is asked again
@@ -117,7 +117,7 @@ class Worker:
             except DatabaseError:
                 logging.getLogger(__name__).exception("The app's database does not answer.")
             connection.close()
-            self._done.wait(SEEN)
+            self._done.wait(min(SEEN, settings.EXPLORER_LEASE_SECONDS / 4))
 
     def _tell(self) -> None:
         now = timezone.now()

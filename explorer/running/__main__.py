@@ -61,12 +61,12 @@ def _listen(stop: Callable[[], None]) -> None:
 
 def _described(source: dict[str, Any]) -> dict[str, Any]:
     from explorer.graphs.sources import GraphSource
-    from explorer.running.describing import described
+    from explorer.running.describing import described, problem
 
     try:
         return asyncio.run(described(GraphSource.from_json(source)))
     except SystemExit as error:
-        return {"problem": f"Importing it ends the process: {error!r}."}
+        return problem(error)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,12 @@ async def described(source: GraphSource) -> dict[str, Any]:
     """Import the graph, and tell of it without running it, or of whatever its module raises."""
     told: dict[str, Any] | BaseException
     (told,) = await asyncio.gather(_described(source), return_exceptions=True)
-    if isinstance(told, dict):
-        return told
-    failed = failure(told)
+    return told if isinstance(told, dict) else problem(told)
+
+
+def problem(error: BaseException) -> dict[str, Any]:
+    """Tell of what a module raises when it is imported."""
+    failed = failure(error)
     return {"problem": failed["error"], "traceback": failed["traceback"]}
 
 

@@ -54,8 +54,9 @@ async def claim(request: HttpRequest, replay: UUID) -> HttpResponse:
 async def progress(request: HttpRequest, replay: UUID) -> HttpResponse:
     """Keep events and what was printed, and renew the lease. The answer says whether to stop."""
     given = body(request)
+    events, output = _events(given), _text(given, "output")
     held = await in_database(_held, replay, _attempt(given))
-    standing: Standing = await in_database(requests.report, held, _events(given), given.get("output"))
+    standing: Standing = await in_database(requests.report, held, events, output or None)
     if not standing.held:
         raise NotHeld("This replay is not yours any more.")
     return JsonResponse({"stop": standing.stop, "lease_seconds": settings.EXPLORER_LEASE_SECONDS})
@@ -65,11 +66,12 @@ async def result(request: HttpRequest, replay: UUID) -> HttpResponse:
     """End a replay: `state`, and of a failed one `error` and `traceback`."""
     given = body(request)
     state = given.get("state")
-    if state not in requests.ENDED:
+    if not isinstance(state, str) or state not in requests.ENDED:
         named = ", ".join(state.value for state in requests.ENDED)
         raise BadRequest(f"A replay ends as one of these states: {named}.")
+    events, output = _events(given), _text(given, "output")
     held = await in_database(_held, replay, _attempt(given))
-    if not await in_database(requests.end, held, given, _events(given), given.get("output")):
+    if not await in_database(requests.end, held, given, events, output or None):
         raise NotHeld("This replay is not yours any more.")
     return JsonResponse(told(await in_database(replay_of, replay)))
 
@@ -114,7 +116,7 @@ def told(replay: Replay) -> dict[str, Any]:
 
 def as_json(request: HttpRequest, told: Mapping[str, Any], *, status: int, address: str) -> HttpResponse:
     """Answer with an address, and in JSON with what is there when that is asked for."""
-    wanted = request.content_type == "application/json" or request.accepts("application/json")
+    wanted = "application/json" in (request.content_type, *request.headers.get("Accept", "").split(","))
     response: HttpResponse = (
         JsonResponse(dict(told)) if wanted else HttpResponse(f"{address}\n", "text/plain")
     )
@@ -162,7 +164,7 @@ def _held(id: UUID, attempt: UUID) -> Replay:
 
 
 def _events(given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    events = given.get("events") or []
+    events = given.get("events", [])
     if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
         raise BadRequest("Events are a list of objects.")
     if len(events) > REPORTED:

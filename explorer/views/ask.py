@@ -16,6 +16,7 @@ from explorer.asking import (
     Wish,
     configured,
     kinds,
+    likeness,
     request_of,
     subject,
     waiting,
@@ -179,7 +180,8 @@ def _screen(store: str, found: Subject, kind: str, posted: QueryDict, error: str
     kind = posted.get("kind", kind)
     chosen = kind if kind in offered else offered[0]
     waits = questions(step, posted)
-    runnable = [line.name for line in found.offered if not line.problem]
+    runnable = [line for line in found.offered if not line.problem]
+    likeliest = max(runnable, key=lambda line: likeness(line, step), default=None)
     return AskScreen(
         id=at.id,
         ns=row.checkpoint_ns,
@@ -201,7 +203,7 @@ def _screen(store: str, found: Subject, kind: str, posted: QueryDict, error: str
         more_questions=max(len(waits) - QUESTIONS, 0),
         speaks="messages" in at.values or "messages" in step.deltas,
         graphs=found.offered,
-        graph=posted.get("graph", runnable[0] if runnable else ""),
+        graph=posted.get("graph", likeliest.name if likeliest else ""),
         configurable=posted.get("configurable_json") or _text_of(configured(step)),
         error=error,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +28,7 @@ from explorer.views.ask import Question, as_json, questions
 from explorer.wording import ago, duration, exact, number
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
     from uuid import UUID
 
     from django.http import HttpRequest, HttpResponse
@@ -148,12 +150,13 @@ def _require_writable() -> None:
         raise NotWritable(reason)
 
 
-async def _stream(frames: AsyncIterator[str]) -> AsyncIterator[str]:
+async def _stream(frames: AsyncGenerator[str]) -> AsyncIterator[str]:
     yield "retry: 2000\n\n"
-    async for frame in frames:
-        yield _event("progress", frame)
-        if _is_last(frame):
-            yield _event("ended", "ended")
+    async with aclosing(frames):
+        async for frame in frames:
+            yield _event("progress", frame)
+            if _is_last(frame):
+                yield _event("ended", "ended")
 
 
 def _event(name: str, text: str) -> str:
@@ -257,7 +260,10 @@ def _given(replay: Replay) -> tuple[tuple[str, str], ...]:
     answers = given.get("answers") or {}
     named = [(f"answer to {id}" if id else "answer", value) for id, value in answers.items()]
     named += [(name, given[name]) for name in ("input", "configurable", "context") if given.get(name)]
-    return tuple((name, value if isinstance(value, str) else as_json(value)) for name, value in named)
+    return tuple(
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in named
+    )
 
 
 def _waits(replay: Replay) -> tuple[str, str]:

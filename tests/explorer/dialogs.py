@@ -32,6 +32,14 @@ async def every_dialog(client: AsyncClient, store: str, thread: str, id: str) ->
             await sent(client, editor, form, action="review", **texts)
             answer = await sent(client, editor, form, action="fork", **texts)
             made += [answer["Location"]] if answer.status_code == 303 else []
+    asking = f"{base}replay/"
+    for form in (await opened(client, asking)).find("form[method=post]"):
+        for kind in ("replay", "resume", "continue", "input"):
+            limits = {"step_limit": "5", "seconds_limit": "5", "configurable_json": "", "graph": ""}
+            given = {"kind": kind, "answer": ["x"], "answer_as": ["text"], "input_json": "{}"}
+            answer = await sent(client, asking, form, **limits, **given)
+            if answer.status_code == 303:
+                await opened(client, answer["Location"])
     first = {"thread": thread, "id": id}
     for other in (
         {},

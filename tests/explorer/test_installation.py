@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import postgres
 import psycopg
 import pytest
+from django.db import connection
 
 from explorer.installation import LOCK
+from explorer.models import Installation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -315,3 +317,22 @@ def test_the_file_and_its_folders_are_only_its_owners(tmp_path: Path) -> None:
         "0o700",
         "0o700",
     ]
+
+
+VISIT = """
+import sqlite3, sys
+conn = sqlite3.connect(sys.argv[1])
+conn.execute("SELECT count(*) FROM checkpoint_explorer_replay").fetchone()
+conn.close()
+"""
+
+
+def test_a_connection_that_is_opened_beside_another_takes_no_lock_away(app_database: Path) -> None:
+    """Who believes to be the last to close a database deletes its log under the others."""
+    log = app_database.with_name(f"{app_database.name}-wal")
+    Installation.objects.get_or_create(id=1, defaults={"secret_key": "s", "token": "t"})
+    held = log.stat().st_ino
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: (connection.ensure_connection(), connection.close())).result()
+    subprocess.run([sys.executable, "-c", VISIT, app_database], check=True)
+    assert log.stat().st_ino == held
