@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 # The graph's code has no business in the app's database.
 SECRETS = ("DATABASE_URL", "EXPLORER_SECRET_KEY", "EXPLORER_TOKEN", "DJANGO_SETTINGS_MODULE")
-EVERY = 0.2  # seconds between two reports
+EVERY = 0.1  # seconds between two reports, where there is something to tell
+QUIET = 0.5  # and where there is not
 LINE = 1_000_000  # characters; a longer one is no event
 HELD = 5_000  # events that wait for the next report
 STOPPED = "The worker was stopped while this ran. What is stored stays; ask again to go on."
@@ -77,8 +78,11 @@ def _watch(replay: Replay, run: Run) -> dict[str, Any]:
     deadline = time.monotonic() + replay.seconds_limit
     stop_at: float | None = None
     why: dict[str, Any] = {"state": "cancelled"}
+    reported = 0.0
     while not run.ended.wait(EVERY):
-        standing = _reported(replay, run)
+        if not run.has_news() and time.monotonic() - reported < QUIET:
+            continue
+        standing, reported = _reported(replay, run), time.monotonic()
         if not standing.held:
             run.kill()
             return {"state": "lost"}
@@ -193,6 +197,10 @@ class Run:
             with suppress(OSError, ValueError):
                 if pipe and not any(reader.is_alive() for reader in self._readers):
                     pipe.close()
+
+    def has_news(self) -> bool:
+        """Tell whether anything has happened since it was last taken."""
+        return bool(self._events) or self._changed
 
     def taken(self) -> list[Event]:
         """Return the events since the last call."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F")
 
-EVERY = 0.3  # seconds between two looks
+EVERY = 0.2  # seconds between two looks
 ALIVE = 5  # seconds after which a watcher is told the same again
 
 

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from postgres import Databases
 
 
+@pytest.fixture(autouse=True)
+def _app_database() -> None:
+    """Explorers of these tests are processes of their own, with databases of their own."""
+
+
 @pytest.fixture(scope="package")
 def in_postgres(postgres: Databases) -> Iterator[str]:
     """The URL of a database with a thread of every shape."""

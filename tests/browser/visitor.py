@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, Route
 
 WIDE, PHONE = 1440, 390
 REPORT_VIOLATIONS = """addEventListener("securitypolicyviolation", (event) =>
@@ -23,6 +23,7 @@ class Visitor:
     """Opens pages, each in a window of its own, and keeps what went wrong in `complaints`.
 
     `cookies` are those of an admitted browser. What a test provokes on purpose it takes out again.
+    Requests that match `silenced` get an empty stream of events.
     """
 
     browser: Browser
@@ -30,6 +31,7 @@ class Visitor:
     cookies: Any
     complaints: list[str] = field(default_factory=list)
     documents: list[str] = field(default_factory=list)
+    silenced: str = ""
 
     def open(
         self, target: str, *, width: int = WIDE, scheme: Any = "light", javascript: bool = True, **window: Any
@@ -45,6 +47,8 @@ class Visitor:
         if javascript:
             context.add_init_script(REPORT_VIOLATIONS)
         context.set_default_timeout(10_000)
+        if self.silenced:
+            context.route(self.silenced, _silence)
         page = context.new_page()
         self._watch(page)
         page.goto(target)
@@ -83,3 +87,7 @@ class Visitor:
         policy = response.headers.get("content-security-policy", "")
         if "default-src" not in policy or "unsafe" in policy:
             self.complaints.append(f"policy of {response.url}: {policy or 'none'}")
+
+
+def _silence(route: Route) -> None:
+    route.fulfill(status=200, content_type="text/event-stream", body="retry: 600000\n\n")

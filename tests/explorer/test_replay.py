@@ -104,7 +104,7 @@ async def test_a_running_replay_shows_its_nodes_its_checkpoints_and_its_words(fo
     assert page.one(".trace pre").text == "printed <script>"
     assert "“<b>why</b>”" in page.one("header.form-head").words
     assert page.one("[sse-connect]")["sse-connect"] == f"/replays/{run.id}/events/"
-    assert page.one("noscript meta")["content"] == "3"
+    assert page.one("noscript meta")["content"] == "2"
 
 
 async def test_a_failed_replay_shows_its_error_and_what_was_cut_off(forkable: Forkable) -> None:
