@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.errors import StoreError
+from checkpoints.snapshot import Snapshot
 from checkpoints.steps import steps
 from checkpoints.stores import read
 from explorer import stores, writing
@@ -60,7 +61,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A checkpoint that something may be asked of, and what is known around it."""
+    """A checkpoint that something may be asked of, and what is known around it.
+
+    `ran` are nodes of the root that have run in the thread; `offered`, the graphs that workers have.
+    """
 
     store: str
     page: TimelinePage
@@ -68,6 +72,7 @@ class Subject:
     refusal: str
     head: str
     root_head: str
+    ran: frozenset[str]
     offered: tuple[GraphLine, ...] = ()
 
     @property
@@ -86,18 +91,25 @@ async def subject(location: Location, thread: str, ns: str, id: str) -> Subject:
     """Read the checkpoint; without an id, the head of the namespace. Raises StoreError."""
     found = await read(location, lambda opened: _subject(opened, stores.key(location), thread, ns, id))
     offered = await in_database(graphs.offered, found.store)
-    return Subject(found.store, found.page, found.serde, found.refusal, found.head, found.root_head, offered)
+    return replace(found, offered=offered)
 
 
 async def _subject(opened: Store, key: str, thread: str, ns: str, id: str) -> Subject:
     head = await opened.head(thread, ns) or ""
+    root_head = head if ns == "" else await opened.head(thread, "") or ""
+    page = await one(opened, thread, ns, id or head)
+    ran = set(Snapshot(page.checkpoints[0], opened.serde).seen) if ns == "" else set()
+    if not _known_nodes(ran):  # the beginning of a thread; its head tells more
+        for row in await opened.siblings(thread, "", [root_head] if root_head else []):
+            ran |= set(Snapshot(row, opened.serde).seen)
     return Subject(
         store=key,
-        page=await one(opened, thread, ns, id or head),
+        page=page,
         serde=opened.serde,
         refusal=await writing.refusal(opened),
         head=head,
-        root_head=head if ns == "" else await opened.head(thread, "") or "",
+        root_head=root_head,
+        ran=frozenset(_known_nodes(ran)),
     )
 
 
@@ -169,11 +181,11 @@ def fits(line: GraphLine, step: Step) -> bool:
     return _known_nodes(step.next) <= set(line.nodes)
 
 
-def likeness(line: GraphLine, step: Step) -> tuple[bool, int]:
-    """Tell how well a graph fits a checkpoint: by what is next there, and by what has run."""
+def likeness(line: GraphLine, subject: Subject, step: Step) -> tuple[bool, int]:
+    """Tell how well a graph fits a checkpoint: by what is next there, and by what has run in its thread."""
     ns = step.at.row.checkpoint_ns
-    ran = {ns.partition(":")[0]} if ns else _known_nodes((*step.at.seen, *step.next))
-    return fits(line, step), len(ran & set(line.nodes))
+    known = {ns.partition(":")[0]} if ns else _known_nodes(step.next)
+    return fits(line, step), len((known | subject.ran) & set(line.nodes))
 
 
 def _known_nodes(names: Iterable[str]) -> set[str]:

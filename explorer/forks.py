@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from checkpoints.outline import brief
 from checkpoints.snapshot import id_time
-from checkpoints.stores.siblings import AUTHOR, REASON
+from checkpoints.stores.siblings import AUTHOR, REASON, REPLAY, REPLAY_AUTHOR, REPLAY_REASON
 from explorer.bounds import TASKS, first, listed
 from explorer.tasks import counted
 from explorer.wording import ago, count, size
@@ -30,8 +30,9 @@ BUSY_SECONDS = 60
 
 
 def note(metadata: Mapping[str, Any]) -> str:
-    """Return the reason of a fork and who made it: `“wrong order” · ana`."""
-    reason, author = (metadata.get(key) for key in (REASON, AUTHOR))
+    """Return the reason of a fork, or of a replay, and who made it: `“wrong order” · ana`."""
+    keys = (REPLAY_REASON, REPLAY_AUTHOR) if REPLAY in metadata else (REASON, AUTHOR)
+    reason, author = (metadata.get(key) for key in keys)
     texts = [f"“{reason[:400]}”"] if isinstance(reason, str) else []
     return " · ".join((*texts, *([author[:100]] if isinstance(author, str) else [])))
 

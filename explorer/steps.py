@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from checkpoints.branches import Link, Tree
 from checkpoints.outline import brief
 from checkpoints.snapshot import id_time
+from checkpoints.stores.siblings import REPLAY
 from explorer import addresses
 from explorer.bounds import METADATA, TASKS, first, listed
 from explorer.forks import note
@@ -127,7 +128,7 @@ def _line(
         "source": at.source or "no source",
         "marks": marks,
         "lane": drawn,
-        "note": note(at.metadata) if at.source == "fork" else "",
+        "note": note(at.metadata) if at.source == "fork" or _begins_a_replay(step) else "",
         "problem": at.problem or (f"Metadata: {at.metadata_problem}" if at.metadata_problem else ""),
         "summary": summary(step),
         "loud": "" if density == "compact" else _loud(step.ran),
@@ -190,6 +191,8 @@ def _marks(
     step: Step, below: str | None, page: TimelinePage, copies: Mapping[str, Snapshot], *, sealed: bool
 ) -> Iterable[Mapping[str, str]]:
     at = step.at
+    if _begins_a_replay(step):
+        yield _mark("replay", "side-mark", "A replay that was asked for begins here")
     if page.tree.links:
         yield from _place_marks(at.id, page)
     if original := copies.get(at.id):
@@ -204,6 +207,12 @@ def _marks(
         yield _mark("error", "bad", "A task that ran from here failed")
     if any(task.interrupts for task in step.ran):
         yield _mark("interrupt", "wait", "A task that ran from here asked a question")
+
+
+def _begins_a_replay(step: Step) -> bool:
+    """Tell whether a replay has made this checkpoint, and not the one before it."""
+    made = step.at.metadata.get(REPLAY)
+    return made is not None and (step.parent is None or step.parent.metadata.get(REPLAY) != made)
 
 
 def _place_marks(id: str, page: TimelinePage) -> Iterable[Mapping[str, str]]:

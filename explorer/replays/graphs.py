@@ -66,6 +66,27 @@ def offered(store: str) -> tuple[GraphLine, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerLine:
+    """A worker that is running: what it opens and what it can run."""
+
+    name: str
+    stores: tuple[str, ...]
+    graphs: tuple[GraphLine, ...]
+
+
+def workers() -> tuple[WorkerLine, ...]:
+    """Return the workers that are running, with their stores by name and their graphs."""
+    return tuple(
+        WorkerLine(
+            name=worker.name,
+            stores=tuple(key.rpartition("/")[2] for key in worker.stores),
+            graphs=tuple(_line(name, told) for name, told in sorted(worker.graphs.items())),
+        )
+        for worker in alive()
+    )
+
+
 def alive() -> Iterable[Worker]:
     """Return the workers that have been seen lately."""
     return Worker.objects.filter(seen_at__gt=timezone.now() - timedelta(seconds=GONE)).order_by("started_at")

@@ -181,7 +181,7 @@ def _screen(store: str, found: Subject, kind: str, posted: QueryDict, error: str
     chosen = kind if kind in offered else offered[0]
     waits = questions(step, posted)
     runnable = [line for line in found.offered if not line.problem]
-    likeliest = max(runnable, key=lambda line: likeness(line, step), default=None)
+    likeliest = max(runnable, key=lambda line: likeness(line, found, step), default=None)
     return AskScreen(
         id=at.id,
         ns=row.checkpoint_ns,

@@ -18,7 +18,7 @@ from explorer.forms import ReplaysParameters
 from explorer.models import Replay, State
 from explorer.offload import offload
 from explorer.rendering import screen
-from explorer.replays import requests
+from explorer.replays import graphs, requests
 from explorer.stores import located
 from explorer.views.api import as_json, body, told
 from explorer.views.ask import parsed
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django.http import HttpRequest, HttpResponse
+
+    from explorer.replays.graphs import WorkerLine
 
 SHOWN = 50
 
@@ -69,6 +71,7 @@ class ReplaysScreen:
     filtered: bool
     older: str
     newest: str
+    workers: tuple[WorkerLine, ...]
 
 
 async def replays(request: HttpRequest) -> HttpResponse:
@@ -181,6 +184,7 @@ def _screen(asked: Mapping[str, Any]) -> ReplaysScreen:
         if len(page) > SHOWN
         else "",
         newest=href() if asked["before"] else "",
+        workers=graphs.workers(),
     )
 
 
