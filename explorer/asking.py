@@ -150,6 +150,7 @@ def request_of(wish: Wish, subject: Subject) -> Request:
         "configurable": dict(configured(step) if wish.configurable is None else wish.configurable),
         "context": wish.context,
         "metadata": configured(step),
+        "encrypted": row.sealed,
     }
     if wish.kind == "input" and wish.input is None:
         raise AskRefused("An input is missing.", advice='Give the graph an object, like {"messages": […]}.')

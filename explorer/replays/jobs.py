@@ -36,5 +36,6 @@ def job(replay: Replay, source: GraphSource, location: Location) -> dict[str, An
         configurable=given.get("configurable") or {},
         context=given.get("context"),
         metadata={**(given.get("metadata") or {}), **{key: text for key, text in note.items() if text}},
+        encrypted=bool(given.get("encrypted")),
         step_limit=replay.step_limit,
     ).to_json()

@@ -167,6 +167,17 @@ def sweep() -> None:
                 _ended(replay)
 
 
+def give_up(before: datetime, why: str) -> None:
+    """Cancel the requests for a worker of ours that were asked for before a time and not begun."""
+    late = Replay.objects.filter(state=State.QUEUED, asked_at__lt=before).exclude(graph="")
+    for id in list(late.values_list("id", flat=True)):
+        with transaction.atomic():
+            replay = Replay.objects.select_for_update().get(id=id)
+            if replay.state == State.QUEUED:
+                replay.state, replay.error = State.CANCELLED, why
+                _ended(replay)
+
+
 def is_lost(replay: Replay) -> bool:
     """Tell whether a run's worker has not been heard of since its lease ended."""
     return (

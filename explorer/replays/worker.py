@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 INTERVAL = 0.4  # seconds between two looks at an empty queue
 SEEN = 5  # seconds between two signs of life, at most
 KEPT = timedelta(days=1)  # how long the queue remembers what it has delivered
+# A request that nobody has taken for so long is not run when a worker comes at last: much may have changed.
+PATIENCE = timedelta(days=1)
+TOO_LATE = "No worker took it within a day. Ask again if it is still wanted."
 FORGOTTEN = timedelta(seconds=20)  # after which a queued replay is looked for in the queue
 PAUSE = 2  # seconds until a database that was away is asked again
 
@@ -142,8 +145,9 @@ def work(concurrency: int, *, beside_a_server: bool = False) -> None:
 
 
 def look_after_the_queue() -> None:
-    """Queue anew what a killed worker has taken from the queue and not begun; forget what was delivered."""
+    """Queue anew what a killed worker has taken and not begun; forget what was delivered or is too old."""
     now = timezone.now()
+    requests.give_up(now - PATIENCE, TOO_LATE)
     DBTaskResult.objects.exclude(status="READY").filter(enqueued_at__lt=now - KEPT).delete()
     models.Worker.objects.filter(seen_at__lt=now - KEPT).delete()
     forgotten = models.Replay.objects.filter(state=models.State.QUEUED, asked_at__lt=now - FORGOTTEN)

@@ -19,6 +19,8 @@ Kind = Literal["replay", "continue", "resume", "input"]
 class Job:
     """One run. `metadata` goes into the checkpoints that it makes, `parents` are those of a subgraph's.
 
+    An `encrypted` thread stays so, with the key in LANGGRAPH_AES_KEY.
+
     `answers` are the values by interrupt id, `""` for the only one of a store that names none. `head` is
     the head of the namespace that the request was made at, where the run is of that alone.
     """
@@ -37,6 +39,7 @@ class Job:
     configurable: Mapping[str, Any] = field(default_factory=dict)
     context: Any = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    encrypted: bool = False
     step_limit: int = 25
 
     def to_json(self) -> dict[str, Any]:

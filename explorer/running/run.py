@@ -13,7 +13,7 @@ from langgraph.types import Command
 
 from explorer.graphs.loading import NoGraph, loaded
 from explorer.running.progress import MODES, Progress
-from explorer.running.savers import saver, serializer
+from explorer.running.savers import NoKey, saver, serializer
 from explorer.running.wording import clipped
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ async def _run(job: Job, report: Callable[[Event], None], stop: Stop) -> Event:
     async with loaded(job.graph, job.config) as graph:
         tell({"type": "loaded", "langgraph": version("langgraph")})
         finished: set[str] = set()
-        async with saver(job, serializer(graph), tell, finished) as opened:
+        async with saver(job, serializer(graph, encrypted=job.encrypted), tell, finished) as opened:
             if problem := await _problem(job, opened):
                 return {"type": "ended", "state": "failed", "error": problem}
             bound = _bound(graph, opened)
@@ -95,7 +95,7 @@ def failure(error: BaseException) -> Event:
     """Tell of an exception: what it says, and where it came from."""
     frames = "".join(traceback.format_exception(error))
     told = "".join(traceback.format_exception_only(error)).strip()
-    said = str(error) if isinstance(error, NoGraph) else told
+    said = str(error) if isinstance(error, NoGraph | NoKey) else told
     return {
         "type": "ended",
         "state": "failed",

@@ -56,13 +56,22 @@ async def saver(
             yield _telling(AsyncSqliteSaver(conn, serde=serde), report, finished)
 
 
-def serializer(graph: Pregel[Any, Any, Any, Any]) -> SerializerProtocol:
-    """Return that of the graph's own saver, else LangGraph's; with a key in the environment it encrypts."""
+class NoKey(Exception):
+    """A thread that is encrypted, and no key."""
+
+
+def serializer(graph: Pregel[Any, Any, Any, Any], *, encrypted: bool) -> SerializerProtocol:
+    """Return that of the graph's own saver, else LangGraph's, for a thread that is encrypted or not.
+
+    Raises NoKey.
+    """
     if isinstance(graph.checkpointer, BaseCheckpointSaver):
         return graph.checkpointer.serde
-    if os.environ.get("LANGGRAPH_AES_KEY"):
-        return EncryptedSerializer.from_pycryptodome_aes()
-    return JsonPlusSerializer()
+    if not encrypted:
+        return JsonPlusSerializer()
+    if not os.environ.get("LANGGRAPH_AES_KEY"):
+        raise NoKey("This thread is encrypted: set LANGGRAPH_AES_KEY for the graph, as its env file can.")
+    return EncryptedSerializer.from_pycryptodome_aes()
 
 
 def _telling(opened: Any, report: Report, finished: set[str]) -> BaseCheckpointSaver[Any]:

@@ -6,14 +6,17 @@ import asyncio
 import re
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 from langgraph.errors import EmptyInputError
 from langgraph.types import Command
 from runnable import source_of
-from thread_graphs import SHAPES, Executions, ways, written
+from thread_graphs import SHAPES, Executions, begin, ways, written
 
 from checkpoints.steps import steps
 from checkpoints.stores import Location, read
@@ -130,7 +133,7 @@ async def replayed(path: Path, name: str, ns: str, id: str, kind: Any, **given: 
     job = Job(source, str(path), "", kind, name, ns, id, step_limit=50, **given)
     ended = await run(job, events.append, Stop())
     ran = sorted(event["node"] for event in events if event["type"] == "started")
-    return Outcome(ended["state"], ran, stored(path, name))
+    return Outcome(ended["state"], ran, stored(path, name) if "encrypted" not in given else [])
 
 
 async def step_of(path: Path, name: str, ns: str, id: str) -> Step:
@@ -248,3 +251,27 @@ def first_step(events: list[EVENT]) -> tuple[list[str], list[str], int]:
     }
     asked = sum(each["interrupts"] for each in step if each["type"] == "finished")
     return named["started"], named["kept"], asked
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+async def test_an_encrypted_thread_stays_encrypted_and_a_plain_one_plain(
+    sealed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGGRAPH_AES_KEY", "0123456789abcdef")
+    path, name = tmp_path / "sealed.sqlite", "interrupt"
+    serde = EncryptedSerializer.from_pycryptodome_aes() if sealed else JsonPlusSerializer()
+    with closing(sqlite3.connect(path, check_same_thread=False)) as conn:
+        begin(OfficialSaver(conn, serde=serde), name)
+    [(_, id), *_] = checkpoints_of(path, name)
+    ended = await replayed(path, name, "", id, "replay", encrypted=sealed)
+    assert ended.state == "interrupted"
+    with closing(sqlite3.connect(path)) as conn:
+        kinds = {
+            kind for (kind,) in conn.execute("SELECT type FROM checkpoints UNION SELECT type FROM writes")
+        }
+    assert all(("+aes" in kind) == sealed for kind in kinds - {"null"}), kinds
+    if sealed:
+        monkeypatch.delenv("LANGGRAPH_AES_KEY")
+        job = Job(GraphSource("s", f"runnable:{source_of(name)}", "."), str(path), "", "replay", name, "", id)
+        failed = await run(replace(job, encrypted=True), lambda _: None, Stop())
+        assert failed["error"].startswith("This thread is encrypted: set LANGGRAPH_AES_KEY")

@@ -17,6 +17,7 @@ from explorer.replays import requests
 from explorer.replays.events import EVENTS, SPOKEN
 from explorer.replays.queue import carry_out, queue_name
 from explorer.replays.requests import Request, Standing, ask, cancel, claim, end, report, sweep
+from explorer.replays.worker import TOO_LATE, look_after_the_queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,3 +209,13 @@ def test_a_run_ends_once_and_stays_so(state: State) -> None:
     assert done.lease_until is None
     assert not end(run, {"state": "failed"})
     assert now(run).state == state
+
+
+def test_what_nobody_has_taken_for_a_day_is_not_run_any_more() -> None:
+    old, fresh, mine = asked("a"), asked("b"), asked("c", graph="")
+    yesterday = timezone.now() - timedelta(days=1, seconds=1)
+    Replay.objects.exclude(id=fresh.id).update(asked_at=yesterday)
+    look_after_the_queue()
+    assert [now(each).state for each in (old, fresh, mine)] == ["cancelled", "queued", "queued"]
+    assert now(old).error == TOO_LATE
+    assert claim(old.id, "w") is None

@@ -7,9 +7,11 @@ import signal
 import sqlite3
 import time
 from contextlib import closing
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from django.utils import timezone
 
 from explorer.models import Replay, State
 from explorer.replays import requests
@@ -242,7 +244,7 @@ def test_what_a_killed_worker_has_taken_from_the_queue_is_queued_again(in_file: 
 
     asked = in_file.ask("slow")
     DBTaskResult.objects.update(status="RUNNING")
-    Replay.objects.update(asked_at="2026-01-01T00:00:00Z")
+    Replay.objects.update(asked_at=timezone.now() - timedelta(minutes=1))
     in_file.worker()
     assert in_file.ended(asked).state == "succeeded"
 
