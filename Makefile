@@ -1,7 +1,7 @@
 # make run            set up, write a demo store, open the explorer on it
 # make run DB=path    open yours;  ARGS="--port 0 --graphs langgraph.json" goes to the command
 # make test           set up everything and run every check and test
-# make bench          print the speed of the savers, the store layer and the pages
+# make bench          print the speed of the savers, the store layer, the pages and replays
 # make clean          remove what these made
 
 SHELL := /bin/bash

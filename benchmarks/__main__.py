@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from benchmarks import forking, generator, layer, pages, postgres, savers
+from benchmarks import forking, generator, layer, pages, postgres, replays, savers
 
 SIZES = (1_000, 100_000, 1_000_000)
-SECTIONS = ("savers", "stores", "pages", "postgres", "forks")
+SECTIONS = ("savers", "stores", "pages", "postgres", "forks", "replays")
 
 
 async def main() -> None:
@@ -36,6 +36,8 @@ async def main() -> None:
         await postgres.report(arguments.rounds, arguments.operation)
     if "forks" in arguments.only:
         await forking.report(arguments.rounds)
+    if "replays" in arguments.only:
+        await replays.report(arguments.rounds)
 
 
 asyncio.run(main())
