@@ -1,5 +1,5 @@
 # make run            set up, write a demo store, open the explorer on it
-# make run DB=path    open yours;  ARGS="--port 0 --graphs langgraph.json" goes to the command
+# make run DB=path    open yours;  GRAPHS=langgraph.json replays its graphs;  ARGS="--port 0" goes to the command
 # make test           set up everything and run every check and test
 # make bench          print the speed of the savers, the store layer, the pages and replays
 # make clean          remove what these made
@@ -9,6 +9,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 DB ?= demo.sqlite
+GRAPHS ?=
 ARGS ?=
 
 DEMO_GRAPHS := --graph support=explorer.demo.graphs:support --graph research=explorer.demo.graphs:research
@@ -21,7 +22,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run $(filter demo.sqlite,$(DB))
-	$(BIN)/checkpoint-explorer "$(DB)" $(if $(filter demo.sqlite,$(DB)),$(DEMO_GRAPHS)) $(ARGS)
+	$(BIN)/checkpoint-explorer "$(DB)" $(if $(filter demo.sqlite,$(DB)),$(DEMO_GRAPHS)) \
+		$(if $(GRAPHS),--graphs "$(GRAPHS)") $(ARGS)
 
 test: $(VENV)/.test $(VENV)/.browser
 	$(BIN)/ruff check .

@@ -57,10 +57,13 @@ def trigger(channel: str) -> Trigger | None:
 def is_control(channel: str, value: Any, nodes: Container[str]) -> bool:
     """Tell whether a channel is LangGraph's own. `nodes` are those known to have run.
 
-    Before 0.3 channels were named after nodes; they hold the name of the node that wrote them.
+    Before 0.3 channels were named after nodes; they hold the name of the node that wrote them. A key of the
+    state may have a node's name, too.
     """
-    if channel in RESERVED or channel in nodes:
+    if channel in RESERVED:
         return True
+    if channel in nodes:
+        return value is None or value == channel
     found = trigger(channel)
     return found is not None and (found.sure or fits(found, value, nodes))
 

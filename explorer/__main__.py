@@ -10,9 +10,12 @@ from setproctitle import setproctitle
 def main() -> int:
     """Hide the arguments from other users, who would see the password in a URL; then run the command."""
     setproctitle("checkpoint-explorer")
-    from explorer.command import main as command  # takes most of the time until the command runs
+    try:
+        from explorer.command import main as command  # takes most of the time until the command runs
 
-    return command()
+        return command()
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -56,9 +56,9 @@ def edit(
     return _checkpoint(store, thread, id) + "edit/" + _query(ns=ns, channel=key, path=address)
 
 
-def ask(store: str, thread: str, id: str, *, ns: str = "", kind: str = "") -> str:
-    """Address the page that asks for a replay of a checkpoint, with a kind chosen."""
-    return _checkpoint(store, thread, id) + "replay/" + _query(ns=ns, kind=kind)
+def ask(store: str, thread: str, id: str, *, ns: str = "", kind: str = "", again: object = "") -> str:
+    """Address the page that asks for a replay of a checkpoint, with a kind chosen, or of one once more."""
+    return _checkpoint(store, thread, id) + "replay/" + _query(ns=ns, kind=kind, again=again)
 
 
 def replay(id: object, page: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from checkpoints.stores import Location, Store
     from checkpoints.stores.records import TimelinePage
     from checkpoints.tasks import Interrupt
-    from explorer.models import Replay
     from explorer.replays.graphs import GraphLine
 
 STEP_LIMIT, SECONDS_LIMIT = 50, 600
 MOST_STEPS, MOST_SECONDS = 10_000, 6 * 3600
+INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 LONGEST = 4_000_000  # characters of what a graph is given
 # What a graph's config has of itself; the rest of its metadata may be what a run was configured with.
 RESERVED = frozenset({"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "run_id"})
@@ -143,6 +144,11 @@ def request_of(wish: Wish, subject: Subject) -> Request:
         known = ", ".join(names) or "none"
         raise AskRefused(f"No worker has a graph {wish.graph!r}.", advice=f"There is: {known}.")
     _require_nodes(wish, subject, step)
+    _require_own_keys(wish.configurable or {})
+    if sum(stores.key(each) == subject.store for each in stores.registered().values()) > 1:
+        raise AskRefused(
+            "Two stores that are open here cannot be told apart.", advice="Open one of them alone."
+        )
     given = {
         "parents": _parents(step),
         "answers": _answers(wish, step) if wish.kind == "resume" else {},
@@ -155,8 +161,8 @@ def request_of(wish: Wish, subject: Subject) -> Request:
     if wish.kind == "input" and wish.input is None:
         raise AskRefused("An input is missing.", advice='Give the graph an object, like {"messages": […]}.')
     texts = (row.thread_id, row.checkpoint_ns, step.at.id, wish.reason, wish.author)
-    for text in (*texts, json.dumps(given, ensure_ascii=False)):
-        _require_storable(text)
+    for text in (*texts, _as_text(given)):
+        require_storable(text)
     return Request(
         store=subject.store,
         thread_id=row.thread_id,
@@ -224,7 +230,7 @@ def _answers(wish: Wish, step: Step) -> dict[str, Any]:
     if len(asked) == len(wish.answers) == 1:
         [(id, answer)] = wish.answers.items()
         if id in (None, asked[0].id):
-            return {"": answer}
+            return _answer(asked[0], answer)
     ids = {each.id for each in asked}
     if None in ids:
         raise AskRefused(
@@ -235,6 +241,27 @@ def _answers(wish: Wish, step: Step) -> dict[str, Any]:
         named = ", ".join(sorted(id for id in ids if id))
         raise AskRefused(f"No interrupt {unknown[0]!r} waits here.", advice=f"These do: {named}.")
     return {str(id): answer for id, answer in wish.answers.items()}
+
+
+def _answer(asked: Interrupt, answer: Any) -> dict[str, Any]:
+    """Return the only answer, by its interrupt's id where LangGraph takes it by that."""
+    if asked.id and INTERRUPT_ID.fullmatch(asked.id):
+        return {asked.id: answer}
+    if answer is None or answer == {}:
+        raise AskRefused(
+            "LangGraph takes no empty answer to an interrupt without an id.",
+            advice="This thread is of an early release; answer with a text.",
+        )
+    return {"": answer}
+
+
+def _require_own_keys(configurable: Mapping[str, Any]) -> None:
+    """Refuse what is LangGraph's own to say: it would run from somewhere else."""
+    for key in configurable:
+        if key in RESERVED or key.startswith("__"):
+            raise AskRefused(
+                f"{key!r} cannot be configured.", advice="LangGraph sets it itself; leave it out."
+            )
 
 
 def _parents(step: Step) -> dict[str, str]:
@@ -275,26 +302,18 @@ def _is_plain(value: Any) -> bool:
     return False
 
 
-def _require_storable(text: str) -> None:
+def _as_text(given: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(given, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        raise AskRefused("A number of JSON is finite.", advice="Give NaN and infinity as texts.") from None
+    except RecursionError:
+        raise AskRefused("This is nested too deeply.", advice="Give the graph something flatter.") from None
+
+
+def require_storable(text: str) -> None:
     """Refuse text that no database keeps: half of a surrogate pair, NUL, or too much of it."""
     if len(text) > LONGEST:
         raise AskRefused(f"This is more than {LONGEST:,} characters.", advice="Give the graph less.")
     if "\0" in text or "\\u0000" in text or any("\ud800" <= char <= "\udfff" for char in text):
         raise AskRefused("An id or a value holds a character that cannot be kept (NUL, or half of a pair).")
-
-
-def ask_again(old: Replay, *, author: str = "") -> Wish:
-    """Return what was wished for."""
-    answers = {id or None: value for id, value in (old.given.get("answers") or {}).items()}
-    return Wish(
-        kind=old.kind,
-        graph=old.graph,
-        answers=answers,
-        input=old.given.get("input"),
-        configurable=old.given.get("configurable") or {},
-        context=old.given.get("context"),
-        step_limit=old.step_limit,
-        seconds_limit=old.seconds_limit,
-        reason=old.reason,
-        author=author,
-    )

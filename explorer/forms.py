@@ -167,9 +167,10 @@ KINDS = ("resume", "continue", "replay", "input")
 
 
 class AskParameters(Parameters):
-    """`kind` is what the page has chosen at first."""
+    """`kind` is what the page has chosen at first, `again` the replay that is asked for once more."""
 
     ns = Text()
+    again = forms.UUIDField(required=False)
     kind = forms.ChoiceField(required=False, choices=[(name, name) for name in KINDS])
 
 
@@ -190,6 +191,7 @@ class AskForm(forms.Form):
     reason = Text(max_length=500)
     author = Text(max_length=100)
     basis = Text()
+    id = forms.UUIDField(required=False)  # of the replay, so that a form that is sent twice asks once
 
 
 class ReplaysParameters(Parameters):

@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from asyncio import CancelledError
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+FRAMES = 80
 ExceptionInfo: TypeAlias = (
     "tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]"
 )
@@ -24,7 +26,12 @@ class OwnErrors(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         what = "A page" if record.name.startswith("django.") else "The explorer"
         record.msg, record.args = f"{what} failed:", ()
-        return bool(record.exc_info)
+        # Whoever watches a replay when the server stops is cut off: nothing has failed.
+        return bool(record.exc_info) and not isinstance(_raised(record), CancelledError)
+
+
+def _raised(record: logging.LogRecord) -> BaseException | None:
+    return record.exc_info[1] if isinstance(record.exc_info, tuple) else None
 
 
 class Frames(logging.Formatter):
@@ -33,7 +40,11 @@ class Frames(logging.Formatter):
     def formatException(self, ei: ExceptionInfo) -> str:  # noqa: N802
         kind, _, trace = ei
         named = f"{kind.__module__}.{kind.__qualname__}" if kind else ""
-        return "".join(traceback.format_tb(trace)) + named
+        frames = traceback.format_tb(trace)
+        if len(frames) > FRAMES:  # of a recursion
+            half = FRAMES // 2
+            frames = [*frames[:half], f"  … {len(frames) - FRAMES} frames more\n", *frames[-half:]]
+        return "".join(frames) + named
 
 
 def print_frames(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

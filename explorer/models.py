@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+import json
+from typing import Any, ClassVar, Final
 
 from django.db import models
 
@@ -70,7 +71,7 @@ class Replay(models.Model):
     step = models.IntegerField(null=True)
     kind = models.CharField(max_length=16)
     graph = models.CharField(max_length=100)
-    given = models.JSONField()
+    given_json = models.TextField()
     head = models.TextField()
     former = models.TextField()
     step_limit = models.PositiveIntegerField()
@@ -114,6 +115,12 @@ class Replay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What the graph gets. It is kept as text: JSON of PostgreSQL sorts keys and changes numbers."""
+        given: dict[str, Any] = json.loads(self.given_json)
+        return given
 
 
 class ReplayEvent(models.Model):

@@ -1,4 +1,4 @@
-"""What a replay has led to: its branch beside the one that was there, from where they part."""
+"""What a replay has led to: its steps beside those that came after the same checkpoint before."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from checkpoints.steps import steps
+from checkpoints.stores.siblings import REPLAY
 from explorer import addresses
 from explorer.offload import offload
 from explorer.summary import summary, title
@@ -47,38 +48,86 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Two branches from their common ancestor on.
+    """What came after a checkpoint before, and what a replay has brought.
 
-    `common` is None where the ancestor is further back than what is shown. `compare_href` compares the ends.
+    `start` is that checkpoint; None where it is further back than what is shown. `copied` tells that the
+    replay began with a copy of it, as LangGraph makes one. `compare_href` compares the ends.
     """
 
-    common: BranchStep | None
+    start: BranchStep | None
+    copied: bool
     pairs: tuple[Pair, ...]
+    had_branch: bool
     compare_href: str
 
 
-async def outcome(opened: Store, store: str, thread: str, former: str, made: str) -> Outcome | None:
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A replay that has ended: from the `start`, when the head was the `former`, to the last one `made`."""
+
+    id: str
+    thread: str
+    start: str
+    former: str
+    made: str
+
+
+async def outcome(opened: Store, store: str, ran: Ran) -> Outcome | None:
     """Read both branches of the root; None where what was made is not there any more."""
-    before = await opened.timeline(thread, "", branch=former or made, limit=STEPS_SHOWN)
-    after = await opened.timeline(thread, "", branch=made, limit=STEPS_SHOWN)
+    after = await opened.timeline(ran.thread, "", branch=ran.made, limit=STEPS_SHOWN)
     if not after.checkpoints:
         return None
-    weight = before.weight + after.weight
-    return await offload(weight, _outcome, store, before, after, opened.serde)
+    before = None
+    if tip := await _former_tip(opened, ran, after):
+        before = await opened.timeline(ran.thread, "", branch=tip, limit=STEPS_SHOWN)
+    weight = after.weight + (before.weight if before else 0)
+    return await offload(weight, _outcome, store, ran, before, after, opened.serde)
 
 
-def _outcome(store: str, before: TimelinePage, after: TimelinePage, serde: InertSerializer) -> Outcome:
-    old, new = steps(before, serde), steps(after, serde)
-    known = {step.at.id for step in old}
-    common = next((step for step in new if step.at.id in known), None)
-    at = common.at.id if common else ""
-    left, right = _until(old, at), _until(new, at)
-    ends = (old[0] if old else common, new[0])
+async def _former_tip(opened: Store, ran: Ran, after: TimelinePage) -> str:
+    """Return the end of the branch that went on from there before: the former head's, else the newest."""
+    new = {row.checkpoint_id for row in after.checkpoints}
+    tree = await opened.tree(ran.thread, "")
+    for tip in (ran.former, *(tip for tip in tree.tips if tip < ran.made)):
+        chain = tree.chain(tip)
+        if tip and ran.start in chain and (tip == ran.start or chain[chain.index(ran.start) - 1] not in new):
+            return tip
+    return ""
+
+
+def _outcome(
+    store: str, ran: Ran, before: TimelinePage | None, after: TimelinePage, serde: InertSerializer
+) -> Outcome:
+    every = steps(after, serde)
+    new, start = _after(every, ran.start)
+    old = _after(steps(before, serde), ran.start)[0] if before else []
+    right = [step for step in new if step.at.metadata.get(REPLAY) in (ran.id, None)]
+    left = _one_turn(_without_copy(old))
+    shown = _without_copy(right)
     return Outcome(
-        common=_step(store, common) if common else None,
-        pairs=tuple(_pair(store, *pair) for pair in zip_longest(reversed(left), reversed(right))),
-        compare_href=_comparison(store, *ends),
+        start=_step(store, start) if start else None,
+        copied=len(shown) < len(right),
+        pairs=tuple(_pair(store, *pair) for pair in zip_longest(left, shown)),
+        had_branch=bool(left),
+        compare_href=_comparison(store, left[-1] if left else None, shown[-1] if shown else None),
     )
+
+
+def _after(branch: list[Step], id: str) -> tuple[list[Step], Step | None]:
+    """Return the steps after a checkpoint of a branch, oldest first, and it itself where it is there."""
+    place = next((place for place, step in enumerate(branch) if step.at.id == id), None)
+    return branch[:place][::-1], None if place is None else branch[place]
+
+
+def _without_copy(branch: list[Step]) -> list[Step]:
+    """Leave out the copy of a checkpoint that a run in its past begins with."""
+    return branch[1:] if branch and branch[0].at.source == "fork" else branch
+
+
+def _one_turn(branch: list[Step]) -> list[Step]:
+    """Leave out what came with further inputs."""
+    later = (place for place, step in enumerate(branch) if place and step.at.source == "input")
+    return branch[: next(later, None)]
 
 
 def _pair(store: str, before: Step | None, after: Step | None) -> Pair:
@@ -97,12 +146,6 @@ def _comparison(store: str, before: Step | None, after: Step | None) -> str:
     rows = before.at.row, after.at.row
     left, right = ((row.thread_id, row.checkpoint_ns, row.checkpoint_id) for row in rows)
     return addresses.compare(store, left, right)
-
-
-def _until(branch: list[Step], id: str) -> list[Step]:
-    """Return the steps after a checkpoint, newest first."""
-    ids = [step.at.id for step in branch]
-    return branch[: ids.index(id)] if id in ids else branch
 
 
 def _step(store: str, step: Step) -> BranchStep:

@@ -39,6 +39,10 @@ async def original(opened: Store, page: TimelinePage) -> Snapshot | None:
     fork = Snapshot(page.checkpoints[0], opened.serde)
     if fork.source != "fork":
         return None
+    if (parent := page.parents.get(fork.parent_id or "")) is not None:
+        above = Snapshot(parent, opened.serde)
+        if is_copy(fork, above):
+            return above
     thread, ns = fork.row.thread_id, fork.row.checkpoint_ns
     tree = await opened.tree(thread, ns)
     ids = [link.id for link in reversed(tree.links) if link.parent == fork.parent_id and link.id < fork.id]
@@ -46,6 +50,14 @@ async def original(opened: Store, page: TimelinePage) -> Snapshot | None:
     older = [Snapshot(row, opened.serde) for row in sorted(rows, key=lambda row: row.checkpoint_id)]
     weight = fork.row.weight + sum(row.weight for row in rows)
     return await offload(weight, most_alike, fork, older)
+
+
+def is_copy(fork: Snapshot, parent: Snapshot) -> bool:
+    """Tell whether a fork holds just what its parent does: with that a run in the past begins.
+
+    LangGraph's other copies stand beside what they copy.
+    """
+    return bool(parent.versions) and dict(fork.versions) == dict(parent.versions)
 
 
 def most_alike(fork: Snapshot, older: Sequence[Snapshot]) -> Snapshot | None:

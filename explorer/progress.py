@@ -34,6 +34,7 @@ class ProgressLine:
     text: str = ""
     href: str = ""
     source: str = ""
+    since: str = ""
 
 
 def progress_lines(
@@ -42,25 +43,27 @@ def progress_lines(
     """Return the lines in the order in which things began. What was not told to end has been cut off."""
     lines: dict[str, ProgressLine] = {}
     for event in events:
-        _add(lines, event.number, event.data, store, thread)
+        _add(lines, event, store, thread)
     return tuple(
         line if running or line.state != "running" else replace(line, state="cut off")
         for line in lines.values()
     )
 
 
-def _add(lines: dict[str, ProgressLine], at: int, event: dict[str, Any], store: str, thread: str) -> None:
+def _add(lines: dict[str, ProgressLine], told: ReplayEvent, store: str, thread: str) -> None:
+    at, event = told.number, told.data
     ns = event.get("ns") or ""
     depth = min(ns.count("|") + 1 if ns else 0, 4)
     match event["type"]:
         case "started" | "kept" as kind:
             state = "running" if kind == "started" else "kept"
-            lines[f"task {event['task']}"] = ProgressLine("node", event["node"], depth, state)
+            since = told.at.isoformat() if kind == "started" else ""
+            lines[f"task {event['task']}"] = ProgressLine("node", event["node"], depth, state, since=since)
         case "finished":
             key = f"task {event['task']}"
             known = lines.get(key) or ProgressLine("node", event["node"], depth)
             lines[key] = replace(
-                known, state=_state(event), took=_took(event.get("seconds")), text=event["error"]
+                known, state=_state(event), took=_took(event.get("seconds")), text=event["error"], since=""
             )
         case "checkpoint":
             # A run tells that it has begun before what it begins with is stored.

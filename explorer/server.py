@@ -71,7 +71,13 @@ def serve(binding: Binding, *, browser: bool, worker: bool = False) -> None:
     if browser and _has_display():
         webbrowser.open(binding.url)  # the socket listens already: the browser waits for the answer
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a kill cleans up as Ctrl-C does
-    with binding.socket, beside.worker() if worker else nullcontext(), suppress(KeyboardInterrupt):
+    # Once more outside: whoever is impatient presses Ctrl-C again while the worker ends.
+    with suppress(KeyboardInterrupt), binding.socket, beside.worker() if worker else nullcontext():
+        _run(binding)
+
+
+def _run(binding: Binding) -> None:
+    with suppress(KeyboardInterrupt):
         uvicorn.Server(_config()).run(sockets=[binding.socket])
 
 

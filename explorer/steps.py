@@ -13,7 +13,7 @@ from explorer import addresses
 from explorer.bounds import METADATA, TASKS, first, listed
 from explorer.forks import note
 from explorer.lanes import drawing, width
-from explorer.pages import most_alike
+from explorer.pages import is_copy, most_alike
 from explorer.rows import joined
 from explorer.summary import summary, title
 from explorer.tasks import next_text, task_line
@@ -86,7 +86,13 @@ def _lanes(page: TimelinePage, shown: Sequence[str], branch: str) -> Mapping[str
 def _originals(related: Sequence[Step]) -> Mapping[str, Snapshot]:
     """Return what each fork on a page copies, of what is there."""
     found: dict[str, Snapshot] = {}
-    for at in (step.at for step in related if step.at.source == "fork"):
+    for step in related:
+        at = step.at
+        if at.source != "fork":
+            continue
+        if step.parent is not None and is_copy(at, step.parent):
+            found[at.id] = step.parent
+            continue
         older = [
             other.at
             for other in reversed(related)
@@ -224,6 +230,10 @@ def _place_marks(id: str, page: TimelinePage) -> Iterable[Mapping[str, str]]:
 
 def _copy_mark(step: Step, original: Snapshot) -> Mapping[str, str]:
     before, after = original.versions, step.at.versions
+    if original.id == step.at.parent_id:
+        return _mark(
+            "runs again", "fork", f"A copy of its parent {original.id}: a run in the past began here"
+        )
     edited = [name for name, version in after.items() if before.get(name) != version]
     if not edited:
         return _mark(f"copy of step {number(original.step)}", "fork", f"A copy of {original.id}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from hashlib import sha256
 from itertools import count
 from pathlib import PurePath
 
@@ -58,6 +59,14 @@ def key(location: Location) -> str:
     return (
         location.text if location.kind == "postgres" else f"sqlite:{shown(os.path.realpath(location.path))}"
     )
+
+
+def _digest(location: Location) -> str:
+    """Return a mark of what a URL says beyond what may be shown: which schemas are searched, for one."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    options = conninfo_to_dict(location.conninfo).get("options")
+    return f"#{sha256(str(options).encode()).hexdigest()[:12]}" if options else ""
 
 
 def by_key() -> dict[str, tuple[str, Location]]:

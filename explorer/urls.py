@@ -50,7 +50,6 @@ urlpatterns = [
     path(REPLAY, require_safe(replay), name="replay"),
     path(f"{REPLAY}events/", require_safe(replay_views.events), name="replay_events"),
     path(f"{REPLAY}cancel/", require_POST(replay_views.cancel), name="replay_cancel"),
-    path(f"{REPLAY}again/", require_POST(replay_views.again), name="replay_again"),
     path("api/replays/", require_safe(api.listing), name="api_replays"),
     path(f"api/{REPLAY}", require_safe(api.one), name="api_replay"),
     path(f"api/{REPLAY}claim/", require_POST(api.claim), name="api_claim"),

@@ -49,7 +49,7 @@ def _sqlite(path: Path) -> dict[str, Any]:
     # With a write-ahead log whoever watches a replay is not in the way of its worker.
     options = {
         "transaction_mode": "IMMEDIATE",
-        "timeout": LOCK_SECONDS,
+        "timeout": LOCK_SECONDS / 2,  # less than the lease of a replay
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
     return {"ENGINE": "explorer.database", "NAME": path.absolute(), "OPTIONS": options}
@@ -65,6 +65,7 @@ def _postgresql(url: str) -> dict[str, Any]:
     try:
         options: dict[str, Any] = {
             "connect_timeout": CONNECT_SECONDS,
+            "tcp_user_timeout": CONNECT_SECONDS * 1000,  # ms; a network that is cut ends a wait
             "application_name": APP,
             **conninfo_to_dict(url),
         }

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, DataError, IntegrityError, connection
 
 from checkpoints.errors import StoreUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Not those that decode large states: while this database is locked, all of these may wait for it.
+_threads = ThreadPoolExecutor(8, thread_name_prefix="database")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -32,6 +35,8 @@ async def in_database(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
             connection.close()
 
     try:
-        return await asyncio.to_thread(run)
+        return await asyncio.get_running_loop().run_in_executor(_threads, run)
+    except (IntegrityError, DataError):  # a mistake of our own
+        raise
     except (DatabaseError, OSError) as error:
         raise DatabaseUnavailable("The explorer's own database cannot be used.") from error

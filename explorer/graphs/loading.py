@@ -30,9 +30,12 @@ async def loaded(source: GraphSource, config: dict[str, Any]) -> AsyncIterator[P
 
     A factory is called with the config, if it takes one; it may be a coroutine or a context manager.
     """
-    made = getattr(imported(source), source.variable, None)
+    module = imported(source)
+    made = getattr(module, source.variable, None)
     if made is None:
-        raise NoGraph(f"{source.where} has no {source.variable}.")
+        graphs = [name for name, each in vars(module).items() if isinstance(each, (Pregel, StateGraph))]
+        known = f" Its graphs are: {', '.join(graphs)}." if graphs else ""
+        raise NoGraph(f"{source.where} has no {source.variable}.{known}")
     if not isinstance(made, (Pregel, StateGraph)) and callable(made):
         made = made(config) if _takes_config(made) else made()
         if inspect.isawaitable(made):

@@ -139,7 +139,10 @@ def _env(given: object, folder: str, file: Path) -> tuple[str, dict[str, str]]:
         case None | "":
             return "", {}
         case str():
-            return str(Path(folder, given)), {}
+            path = Path(folder, given)
+            if not path.is_file():
+                raise GraphsRefused(f'There is no file {path}, which is "env" of {file}.')
+            return str(path), {}
         case dict():
             return "", {str(name): str(value) for name, value in given.items()}
     raise GraphsRefused(f'"env" of {file} is neither the path of a file nor an object.')

@@ -51,7 +51,9 @@ def access(
             request,
             403,
             "This address lacks the token of this run.",
-            "Open the address that the command printed; it ends in ?token=…",
+            "Programs send it as Authorization: Bearer …"
+            if request.headers.get("Authorization")
+            else "Open the address that the command printed; it ends in ?token=…",
         )
 
     return middleware

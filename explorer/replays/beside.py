@@ -42,7 +42,8 @@ class Beside:
     def keep(self) -> None:
         """Start a worker, and another whenever it has died, until the end."""
         while not self._ending.is_set():
-            with self._lock:
+            with self._lock, suppress(OSError):  # no memory for another process, now
+                self._process = None
                 self._process = None if self._ending.is_set() else _started()
             if self._process:
                 self._process.wait()
@@ -59,7 +60,7 @@ class Beside:
             self._process.terminate()
             try:
                 self._process.wait(SHUTDOWN + 3)
-            except subprocess.TimeoutExpired:
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
                 self._process.kill()
 
 

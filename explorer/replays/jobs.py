@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
+
 from checkpoints.stores.siblings import REPLAY, REPLAY_AUTHOR, REPLAY_REASON
+from explorer.graphs.sources import GraphSource
 from explorer.running.job import Job
 
 if TYPE_CHECKING:
     from checkpoints.stores import Location
-    from explorer.graphs.sources import GraphSource
     from explorer.models import Replay
 
 
@@ -19,12 +21,22 @@ class NotRunnable(Exception):
 
 def job(replay: Replay, source: GraphSource, location: Location) -> dict[str, Any]:
     """Return the job of a replay as JSON."""
+    todo = _job(replay, source, location.path, location.conninfo)
+    return todo.to_json() | {"lease_seconds": settings.EXPLORER_LEASE_SECONDS}
+
+
+def config(replay: Replay) -> dict[str, Any]:
+    """Return the config that a graph is run with, for a worker of one's own."""
+    return _job(replay, GraphSource("", "", ""), "", "").config
+
+
+def _job(replay: Replay, source: GraphSource, path: str, conninfo: str) -> Job:
     given = replay.given
     note = {REPLAY: str(replay.id), REPLAY_REASON: replay.reason, REPLAY_AUTHOR: replay.author}
     return Job(
         graph=source,
-        path=location.path,
-        conninfo=location.conninfo,
+        path=path,
+        conninfo=conninfo,
         kind=replay.kind,  # type: ignore[arg-type]
         thread_id=replay.thread_id,
         checkpoint_ns=replay.checkpoint_ns,
@@ -38,4 +50,4 @@ def job(replay: Replay, source: GraphSource, location: Location) -> dict[str, An
         metadata={**(given.get("metadata") or {}), **{key: text for key, text in note.items() if text}},
         encrypted=bool(given.get("encrypted")),
         step_limit=replay.step_limit,
-    ).to_json()
+    )

@@ -6,6 +6,7 @@ or after the end, changes nothing.
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from explorer.replays.events import Event
 
+TOLD = 5  # seconds after a limit that its worker has to tell of it; then it is asked to stop
+WAITING = 100  # of a thread, that are looked through for the next one
 OUTPUT = 16_000  # characters of what a graph printed; the last of it
 ENDED = (State.SUCCEEDED, State.INTERRUPTED, State.FAILED, State.CANCELLED)
 
@@ -65,10 +68,12 @@ def thread_key(store: str, thread: str) -> str:
 
 
 @transaction.atomic
-def ask(request: Request, again_of: Replay | None = None) -> Replay:
-    """Keep a request and queue it."""
+def ask(request: Request, again_of: Replay | None = None, id: uuid.UUID | None = None) -> Replay:
+    """Keep a request and queue it. One that has come with the same `id` before is returned as it is."""
+    if id and (known := Replay.objects.filter(id=id).first()):
+        return known
     asked = Replay(
-        id=uuid.uuid4(),
+        id=id or uuid.uuid4(),
         store=request.store,
         thread_id=request.thread_id,
         thread_key=thread_key(request.store, request.thread_id),
@@ -77,7 +82,7 @@ def ask(request: Request, again_of: Replay | None = None) -> Replay:
         step=request.step,
         kind=request.kind,
         graph=request.graph,
-        given=dict(request.given),
+        given_json=json.dumps(dict(request.given), ensure_ascii=False),
         head=request.head,
         former=request.former,
         step_limit=request.step_limit,
@@ -98,9 +103,9 @@ def claim(id: str | uuid.UUID, worker: str) -> Replay | None:
     None where it is not queued, or where another replay of its thread runs: it is queued anew when that ends.
     """
     sweep()
-    now = timezone.now()
     try:
         with transaction.atomic():
+            now = timezone.now()
             taken = Replay.objects.filter(id=id, state=State.QUEUED).update(
                 state=State.RUNNING,
                 version=F("version") + 1,
@@ -123,7 +128,8 @@ def report(held: Replay, told: Iterable[Event] = (), output: str | None = None) 
     _keep(replay, told, output)
     replay.lease_until = _lease(timezone.now())
     replay.save()
-    return Standing(held=True, stop=replay.cancel_at is not None)
+    late = replay.started_at is not None and replay.started_at + _limit(replay) < timezone.now()
+    return Standing(held=True, stop=late or replay.cancel_at is not None)
 
 
 @transaction.atomic
@@ -135,7 +141,8 @@ def end(
     if replay is None:
         return False
     _keep(replay, told, output)
-    replay.state = State(ended["state"])
+    state = ended.get("state")
+    replay.state = State(state) if isinstance(state, str) and state in ENDED else State.FAILED
     replay.error = events_of.cleaned(str(ended.get("error") or ""), events_of.ERROR)
     replay.traceback = events_of.cleaned(str(ended.get("traceback") or ""), events_of.TRACEBACK)
     _ended(replay)
@@ -189,8 +196,8 @@ def is_lost(replay: Replay) -> bool:
 
 def _held(held: Replay) -> Replay | None:
     """Lock the row of a run, if it is still that attempt's."""
-    replay = Replay.objects.select_for_update().filter(id=held.id, attempt=held.attempt, state=State.RUNNING)
-    found = replay.first()
+    rows = Replay.objects.select_for_update().defer("given_json")  # which may be large, and never changes
+    found = rows.filter(id=held.id, attempt=held.attempt, state=State.RUNNING).first()
     return None if found is None or is_lost(found) else found
 
 
@@ -203,14 +210,21 @@ def _keep(replay: Replay, told: Iterable[Event], output: str | None) -> None:
 
 
 def _ended(replay: Replay) -> None:
-    """Save the end of a replay, and queue the oldest of those that have waited for it."""
+    """Save the end of a replay, and queue the oldest of each graph of those that have waited for it."""
     replay.ended_at = timezone.now()
     replay.lease_until = None
     replay.version += 1
     replay.save()
     waiting = Replay.objects.filter(thread_key=replay.thread_key, state=State.QUEUED).exclude(graph="")
-    for one in waiting.order_by("asked_at", "id")[:1]:
+    next_ones: dict[str, Replay] = {}
+    for one in waiting.order_by("asked_at", "id")[:WAITING]:
+        next_ones.setdefault(one.graph, one)
+    for one in next_ones.values():
         enqueue(one)
+
+
+def _limit(replay: Replay) -> timedelta:
+    return timedelta(seconds=replay.seconds_limit + TOLD)
 
 
 def _lease(now: datetime) -> datetime:

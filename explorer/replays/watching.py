@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -39,6 +40,7 @@ class Watch(Generic[F]):
         self._watchers += 1
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
+            self._task.add_done_callback(self._failed)
         try:
             seen = 0 if self._shown is None else self._number - 1
             while True:
@@ -69,6 +71,12 @@ class Watch(Generic[F]):
             if frame is None or self._is_last(frame):
                 return
             await asyncio.sleep(EVERY)
+
+    def _failed(self, task: asyncio.Task[None]) -> None:
+        """Let nobody wait for what will not come, and tell of our own mistake."""
+        if not task.cancelled() and (error := task.exception()):
+            logging.getLogger(__name__).error("A replay cannot be watched.", exc_info=error)
+            self._last = asyncio.create_task(self._show(None))
 
     async def _show(self, frame: F | None) -> None:
         async with self._changed:

@@ -9,21 +9,24 @@ import threading
 import time
 import uuid
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection
 from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker as QueueWorker
 from django_tasks_db.models import DBTaskResult
 
 from explorer import models, stores
-from explorer.replays import graphs, requests, supervision
+from explorer.replays import graphs, requests, runs, supervision
 from explorer.replays.queue import enqueue, queue_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
     from types import FrameType
+
+    from explorer.graphs.sources import GraphSource
 
 INTERVAL = 0.4  # seconds between two looks at an empty queue
 SEEN = 5  # seconds between two signs of life, at most
@@ -32,6 +35,8 @@ KEPT = timedelta(days=1)  # how long the queue remembers what it has delivered
 PATIENCE = timedelta(days=1)
 TOO_LATE = "No worker took it within a day. Ask again if it is still wanted."
 FORGOTTEN = timedelta(seconds=20)  # after which a queued replay is looked for in the queue
+LOOK = 2  # seconds between two looks whether a graph's file has changed
+BROKEN = 15  # seconds until a graph that cannot be imported is tried again
 PAUSE = 2  # seconds until a database that was away is asked again
 
 
@@ -42,18 +47,18 @@ class Worker:
         self._id = uuid.uuid4()
         self._keys = list(stores.by_key())
         self._sources = graphs.sources()
-        self._told: dict[str, dict[str, Any]] = {
-            each.name: {"where": f"{each.target} in {each.folder}"} for each in self._sources
-        }
+        self._told: dict[str, dict[str, Any]] = {each.name: {"where": _where(each)} for each in self._sources}
         self._loops = [self._queue_worker(number) for number in range(concurrency)]
         self._done = threading.Event()
+        self._away = False
 
     def run(self, *, beside_a_server: bool) -> None:
         """Work until a signal comes; beside a server until that is gone, too, and what runs has ended."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN if beside_a_server else self._stop)
         threads = [threading.Thread(target=self._loop, args=[each]) for each in self._loops]
-        tells = [threading.Thread(target=each, daemon=True) for each in (self._describe, self._live)]
+        tells = [threading.Thread(target=self._live, daemon=True)]
+        tells += [threading.Thread(target=self._describe, args=[each], daemon=True) for each in self._sources]
         if beside_a_server:
             tells.append(threading.Thread(target=self._outlive, daemon=True))
         for thread in (*tells, *threads):
@@ -81,8 +86,10 @@ class Worker:
         while worker.running:
             try:
                 worker.run()
-            except DatabaseError:
-                logging.getLogger(__name__).exception("The app's database does not answer.")
+            except (DatabaseError, OSError):
+                if not self._away:
+                    logging.getLogger(__name__).exception("The app's database does not answer.")
+                self._away = True
                 connection.close()
                 time.sleep(PAUSE)
         connection.close()
@@ -103,40 +110,79 @@ class Worker:
             pass
         self._finish()
 
-    def _describe(self) -> None:
-        """Import each graph once, in a process of its own, so that its nodes or its error can be shown."""
-        for each in self._sources:
-            self._told[each.name] |= supervision.described(each)
-            self._tell()
-        connection.close()
+    def _describe(self, source: GraphSource) -> None:
+        """Import a graph in a process of its own, so that its nodes or its error can be shown.
+
+        Again when its file has changed, and one that cannot be imported now and then.
+        """
+        seen, again = 0.0, 0.0
+        while not self._done.is_set():
+            changed, now = _changed_at(source), time.monotonic()
+            if changed != seen or now > again:
+                seen = changed
+                told = runs.described(source)
+                if "problem" in told and "problem" not in self._told[source.name]:
+                    complain(
+                        f"The graph {source.name!r} cannot be imported. The page of the replays says why."
+                    )
+                self._told[source.name] = {"where": _where(source), **told}
+                again = time.monotonic() + (BROKEN if "problem" in told else inf)
+                self._tell()
+            self._done.wait(LOOK)
 
     def _live(self) -> None:
         """Tell that this worker is there, and look after what others have left behind."""
         while not self._done.is_set():
             self._tell()
-            try:
-                requests.sweep()
-                look_after_the_queue()
-            except DatabaseError:
-                logging.getLogger(__name__).exception("The app's database does not answer.")
+            self._asking(requests.sweep)
+            self._asking(look_after_the_queue)
             connection.close()
             self._done.wait(min(SEEN, settings.EXPLORER_LEASE_SECONDS / 4))
 
     def _tell(self) -> None:
         now = timezone.now()
         told = {"name": graphs.worker_name(), "stores": self._keys, "graphs": dict(self._told)}
-        try:
-            models.Worker.objects.update_or_create(
+        self._asking(
+            lambda: models.Worker.objects.update_or_create(
                 id=self._id,
                 defaults={**told, "seen_at": now},
                 create_defaults={**told, "seen_at": now, "started_at": now},
             )
-        except DatabaseError:
-            logging.getLogger(__name__).exception("The app's database does not answer.")
+        )
+        connection.close()
+
+    def _asking(self, work: Callable[[], Any]) -> None:
+        """Ask the app's database. While it is away, it is told of once."""
+        try:
+            work()
+        except (DatabaseError, OSError):
+            connection.close()
+            if not self._away:
+                logging.getLogger(__name__).exception("The app's database does not answer.")
+            self._away = True
+        else:
+            self._away = False
 
     def _leave(self) -> None:
         models.Worker.objects.filter(id=self._id).delete()
         connection.close()
+
+
+def complain(sentence: str) -> None:
+    """Say in the terminal what its reader can mend."""
+    print(f"checkpoint-explorer: {sentence}", file=sys.stderr, flush=True)
+
+
+def _where(source: GraphSource) -> str:
+    return f"{source.target} in {source.folder}"
+
+
+def _changed_at(source: GraphSource) -> float:
+    """Return when a graph's file was changed; of a module that is not known."""
+    try:
+        return source.file.stat().st_mtime if source.file else 0.0
+    except OSError:
+        return 0.0
 
 
 def work(concurrency: int, *, beside_a_server: bool = False) -> None:
@@ -151,24 +197,13 @@ def look_after_the_queue() -> None:
     DBTaskResult.objects.exclude(status="READY").filter(enqueued_at__lt=now - KEPT).delete()
     models.Worker.objects.filter(seen_at__lt=now - KEPT).delete()
     forgotten = models.Replay.objects.filter(state=models.State.QUEUED, asked_at__lt=now - FORGOTTEN)
-    for replay in forgotten.exclude(graph="")[:100]:
-        with transaction.atomic():
-            if not _is_delivered(replay) and not _is_waiting(replay):
-                enqueue(replay)
-
-
-def _is_delivered(replay: models.Replay) -> bool:
-    ready: Iterable[DBTaskResult[Any, Any]] = DBTaskResult.objects.filter(
-        status="READY", queue_name=queue_name(replay.store, replay.graph)
-    )
-    return any(str(replay.id) in each.args_kwargs.get("args", ()) for each in ready)
-
-
-def _is_waiting(replay: models.Replay) -> bool:
-    """Tell whether another replay of the thread runs, whose end will queue this one."""
-    return models.Replay.objects.filter(thread_key=replay.thread_key, state=models.State.RUNNING).exists()
-
-
-def concurrency() -> int:
-    """Return how many replays one worker runs at a time."""
-    return int(settings.EXPLORER_CONCURRENCY)
+    waiting = list(forgotten.exclude(graph="").order_by("asked_at")[:1_000])
+    if not waiting:
+        return
+    ready = DBTaskResult.objects.filter(status="READY").values_list("args_kwargs", flat=True)
+    delivered = {str(id) for given in ready for id in given.get("args", ())}
+    running = models.Replay.objects.filter(state=models.State.RUNNING).values_list("thread_key", flat=True)
+    busy = set(running)  # whose end will queue the next one
+    for replay in waiting:
+        if str(replay.id) not in delivered and replay.thread_key not in busy:
+            enqueue(replay)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from explorer.graphs.sources import GraphSource
@@ -10,6 +10,7 @@ from explorer.graphs.sources import GraphSource
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+OTHERS = ("__", "checkpoint_")  # beginnings of the keys that LangGraph configures itself
 # What is asked of a checkpoint: its next step anew; only what has not finished of it; an answer to its
 # interrupts; a new input.
 Kind = Literal["replay", "continue", "resume", "input"]
@@ -43,7 +44,10 @@ class Job:
     step_limit: int = 25
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return it as plain data. Not by `asdict`, which copies values, and only so deep."""
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {
+            "graph": self.graph.to_json()
+        }
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Job:
@@ -57,7 +61,8 @@ class Job:
 
         What is not stored of a subgraph is found by the checkpoints of the graphs around it.
         """
-        configurable = {**self.configurable, "thread_id": self.thread_id, "checkpoint_ns": self.checkpoint_ns}
+        own = {key: value for key, value in self.configurable.items() if not key.startswith(OTHERS)}
+        configurable = {**own, "thread_id": self.thread_id, "checkpoint_ns": self.checkpoint_ns}
         if self.kind != "continue":
             configurable["checkpoint_id"] = self.checkpoint_id
         if self.checkpoint_ns:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from langgraph.types import StreamMode
 
+TEXT = 4_000  # characters of one piece of a model's words
 MODES: Final[list[StreamMode]] = ["tasks", "messages", "custom"]
 
 
@@ -49,7 +50,7 @@ class Progress:
                 if text := _text(message):
                     node = str(about.get("langgraph_node") or "")
                     id = str(getattr(message, "id", "") or "")
-                    yield {"type": "text", "node": node, "ns": ns, "message": id, "text": text}
+                    yield {"type": "text", "node": node, "ns": ns, "message": id, "text": clipped(text, TEXT)}
             case "custom", _:
                 yield {"type": "custom", "ns": ns, "text": clipped(repr(data), 2_000)}
 

@@ -13,6 +13,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from checkpoints.channels import ERROR, INTERRUPT, RESUME, SCHEDULED
+from checkpoints.saver.aio import AsyncSaver
 from checkpoints.sqlite.aio import AsyncSqliteSaver
 
 if TYPE_CHECKING:
@@ -37,6 +38,48 @@ if TYPE_CHECKING:
 CONTROL = frozenset({ERROR, INTERRUPT, RESUME, SCHEDULED, "__error_source_node__"})
 
 
+class _Telling(AsyncSaver):
+    """A saver that tells of what it has stored, and of what it has read that had finished.
+
+    A class, not methods of one object: LangGraph copies savers to give them another serializer.
+    """
+
+    report: Report
+    finished: set[str]
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        found = await super().aget_tuple(config)
+        if found is not None:
+            done = (task for task, name, _ in found.pending_writes or () if name not in CONTROL)
+            self.finished.update(done)
+        return found
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        stored = await super().aput(config, checkpoint, metadata, new_versions)
+        given = config["configurable"]
+        self.report(
+            {
+                "type": "checkpoint",
+                "id": checkpoint["id"],
+                "ns": given["checkpoint_ns"],
+                "parent": given.get("checkpoint_id") or "",
+                "step": metadata.get("step"),
+                "source": metadata.get("source"),
+            }
+        )
+        return stored
+
+
+class _TellingSqliteSaver(_Telling, AsyncSqliteSaver):
+    pass
+
+
 @asynccontextmanager
 async def saver(
     job: Job, serde: SerializerProtocol, report: Report, finished: set[str]
@@ -46,14 +89,24 @@ async def saver(
     The ids of tasks that are seen to have `finished` before are added to that set: LangGraph may use what
     they have stored.
     """
-    if job.conninfo:
-        from checkpoints.postgres.aio import AsyncPostgresSaver
+    async with _opened(job, serde) as opened:
+        opened.report, opened.finished = report, finished
+        yield opened
 
-        async with AsyncPostgresSaver.from_conn_string(job.conninfo, serde=serde) as opened:
-            yield _telling(opened, report, finished)
-    else:
+
+@asynccontextmanager
+async def _opened(job: Job, serde: SerializerProtocol) -> AsyncIterator[_Telling]:
+    if not job.conninfo:
         async with aiosqlite.connect(f"file:{quote(job.path)}?mode=rw", uri=True) as conn:
-            yield _telling(AsyncSqliteSaver(conn, serde=serde), report, finished)
+            yield _TellingSqliteSaver(conn, serde=serde)
+        return
+    from checkpoints.postgres.aio import AsyncPostgresSaver  # its driver is optional
+
+    class _TellingPostgresSaver(_Telling, AsyncPostgresSaver):
+        pass
+
+    async with _TellingPostgresSaver.from_conn_string(job.conninfo, serde=serde) as saver:
+        yield saver
 
 
 class NoKey(Exception):
@@ -72,38 +125,3 @@ def serializer(graph: Pregel[Any, Any, Any, Any], *, encrypted: bool) -> Seriali
     if not os.environ.get("LANGGRAPH_AES_KEY"):
         raise NoKey("This thread is encrypted: set LANGGRAPH_AES_KEY for the graph, as its env file can.")
     return EncryptedSerializer.from_pycryptodome_aes()
-
-
-def _telling(opened: Any, report: Report, finished: set[str]) -> BaseCheckpointSaver[Any]:
-    """Make a saver tell of what it has stored, and of what it has read that had finished."""
-    store, load = opened.aput, opened.aget_tuple
-
-    async def aget_tuple(config: RunnableConfig) -> CheckpointTuple | None:
-        found: CheckpointTuple | None = await load(config)
-        if found is not None:
-            finished.update(task for task, name, _ in found.pending_writes or () if name not in CONTROL)
-        return found
-
-    async def aput(
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        stored: RunnableConfig = await store(config, checkpoint, metadata, new_versions)
-        given = config["configurable"]
-        report(
-            {
-                "type": "checkpoint",
-                "id": checkpoint["id"],
-                "ns": given["checkpoint_ns"],
-                "parent": given.get("checkpoint_id") or "",
-                "step": metadata.get("step"),
-                "source": metadata.get("source"),
-            }
-        )
-        return stored
-
-    opened.aput, opened.aget_tuple = aput, aget_tuple
-    saver: BaseCheckpointSaver[Any] = opened
-    return saver

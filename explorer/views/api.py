@@ -15,6 +15,7 @@ from explorer.database.threads import in_database
 from explorer.models import Replay, State
 from explorer.replays import requests
 from explorer.replays.errors import BadRequest, NotHeld
+from explorer.replays.jobs import config
 from explorer.views.replay import found as replay_of
 
 if TYPE_CHECKING:
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
 
     from explorer.replays.requests import Standing
 
+SAY_JSON = "Send it with Content-Type: application/json."
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+QUERY = ("state", "store", "graph", "thread")
 LISTED = 100
 REPORTED = 1_000  # events in one report
 
 
 async def listing(request: HttpRequest) -> HttpResponse:
-    """List replays, oldest first, by `state`, `store`, `graph`; those whose lease has ended are lost."""
+    """List replays, oldest first: all, or those of a `state`, `store`, `graph`, `thread`."""
     return JsonResponse({"replays": await in_database(_listing, request.GET.dict())})
 
 
@@ -44,7 +48,7 @@ async def claim(request: HttpRequest, replay: UUID) -> HttpResponse:
     if reason := writing.read_only():
         raise NotWritable(reason)
     await in_database(replay_of, replay)
-    taken = await in_database(requests.claim, replay, _text(given, "worker") or "a worker over HTTP")
+    taken = await in_database(requests.claim, replay, text(given, "worker") or "a worker over HTTP")
     if taken is None:
         raise NotHeld("This replay cannot be claimed now.", advice="Look for another queued one.")
     lease = {"attempt": str(taken.attempt), "lease_seconds": settings.EXPLORER_LEASE_SECONDS}
@@ -54,7 +58,7 @@ async def claim(request: HttpRequest, replay: UUID) -> HttpResponse:
 async def progress(request: HttpRequest, replay: UUID) -> HttpResponse:
     """Keep events and what was printed, and renew the lease. The answer says whether to stop."""
     given = body(request)
-    events, output = _events(given), _text(given, "output")
+    events, output = _events(given), text(given, "output")
     held = await in_database(_held, replay, _attempt(given))
     standing: Standing = await in_database(requests.report, held, events, output or None)
     if not standing.held:
@@ -69,7 +73,7 @@ async def result(request: HttpRequest, replay: UUID) -> HttpResponse:
     if not isinstance(state, str) or state not in requests.ENDED:
         named = ", ".join(state.value for state in requests.ENDED)
         raise BadRequest(f"A replay ends as one of these states: {named}.")
-    events, output = _events(given), _text(given, "output")
+    events, output = _events(given), text(given, "output")
     held = await in_database(_held, replay, _attempt(given))
     if not await in_database(requests.end, held, given, events, output or None):
         raise NotHeld("This replay is not yours any more.")
@@ -92,13 +96,11 @@ def told(replay: Replay) -> dict[str, Any]:
         "thread_id": replay.thread_id,
         "checkpoint_ns": replay.checkpoint_ns,
         "checkpoint_id": replay.checkpoint_id,
-        "parents": given.get("parents") or {},
         "head": replay.head,
+        "config": config(replay),
         "resume": answers[""] if list(answers) == [""] else answers or None,
         "input": given.get("input"),
-        "configurable": given.get("configurable") or {},
         "context": given.get("context"),
-        "metadata": {**(given.get("metadata") or {}), "replay_id": str(replay.id)},
         "step_limit": replay.step_limit,
         "seconds_limit": replay.seconds_limit,
         "reason": replay.reason,
@@ -127,10 +129,12 @@ def as_json(request: HttpRequest, told: Mapping[str, Any], *, status: int, addre
 
 def body(request: HttpRequest) -> dict[str, Any]:
     """Return the object that a request sends: JSON, or the fields of a form. Raises BadRequest."""
-    if request.content_type != "application/json":
+    if request.content_type in FORMS:
         return {**request.POST.dict(), "": "form"}
+    if request.content_type != "application/json":
+        raise BadRequest("The request does not say that it is JSON.", advice=SAY_JSON)
     try:
-        given = json.loads(request.body or b"{}")
+        given = json.loads(request.body or b"{}", parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise BadRequest("The request's content is no JSON.") from None
     if not isinstance(given, dict):
@@ -139,11 +143,17 @@ def body(request: HttpRequest) -> dict[str, Any]:
 
 
 def _listing(asked: Mapping[str, str]) -> list[dict[str, Any]]:
+    if unknown := sorted(set(asked) - set(QUERY)):
+        raise BadRequest(f"There is no filter {unknown[0]!r}.", advice=f"These are: {', '.join(QUERY)}.")
     found = Replay.objects.order_by("asked_at", "id")
     if state := asked.get("state"):
+        if state not in State.values:
+            raise BadRequest(f"No replay is {state!r}.", advice=f"It is one of {', '.join(State.values)}.")
         found = found.filter(state=state)
-    if graph := asked.get("graph"):
-        found = found.filter(graph=graph)
+    if thread := asked.get("thread"):
+        found = found.filter(thread_id=thread)
+    if "graph" in asked:  # an empty one: those that name none
+        found = found.filter(graph=asked["graph"])
     if store := asked.get("store"):
         found = found.filter(store=stores.key(stores.located(store)))
     return [told(each) for each in found[:LISTED]]
@@ -172,8 +182,15 @@ def _events(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     return events
 
 
-def _text(given: Mapping[str, Any], name: str) -> str:
+def text(given: Mapping[str, Any], name: str) -> str:
+    """Return a field that is a text, and one that every database takes. Raises BadRequest."""
     found = given.get(name)
     if found is not None and not isinstance(found, str):
         raise BadRequest(f"{name} is no text.")
+    if found and ("\0" in found or any("\ud800" <= char <= "\udfff" for char in found)):
+        raise BadRequest(f"{name} has a character that cannot be kept (NUL, or half of a pair).")
     return found or ""
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)

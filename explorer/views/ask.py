@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from django.http import QueryDict
 
 from checkpoints import outlook
 from checkpoints.errors import StoreError
@@ -25,6 +28,7 @@ from explorer.database.threads import in_database
 from explorer.errors import status_of
 from explorer.forks import Prospect, busy, prospect
 from explorer.forms import AskForm, AskParameters
+from explorer.models import Replay
 from explorer.offload import offload
 from explorer.rendering import screen
 from explorer.replays.requests import ask as ask_for
@@ -35,8 +39,9 @@ from explorer.wording import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from uuid import UUID
 
-    from django.http import HttpRequest, HttpResponse, QueryDict
+    from django.http import HttpRequest, HttpResponse
 
     from checkpoints.outlook import Outlook
     from checkpoints.steps import Step
@@ -44,6 +49,8 @@ if TYPE_CHECKING:
     from explorer.replays.graphs import GraphLine
 
 QUESTIONS = 20
+NO_GRAPH = "No graph is chosen."
+OWN = "*"  # how the form names no graph but a worker of one's own; no graph is called so
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,30 +101,66 @@ class AskScreen:
 async def ask(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
     asked = AskParameters.read(request.GET)
     ns = asked["ns"] or ""
-    form = AskForm(request.POST or None, initial={"step_limit": STEP_LIMIT, "seconds_limit": SECONDS_LIMIT})
+    old = await in_database(former, asked["again"]) if asked["again"] else None
+    form = AskForm(request.POST or None, initial=initial(old))
     found = await subject(located(store), thread, ns, checkpoint_id)
     error, status = "", 422 if form.is_bound else 200
     if form.is_bound and form.is_valid():
         back = addresses.checkpoint(store, thread, checkpoint_id, ns=ns)
         try:
             writing.require(found.refusal, found.basis, form.cleaned_data["basis"], back)
+            if found.offered and not form.cleaned_data["graph"]:
+                raise AskRefused(NO_GRAPH, advice="Choose one, or leave it to a worker of your own.")
             wish = _wish(form.cleaned_data, request.POST)
-            made = await in_database(ask_for, await offload(found.page.weight, request_of, wish, found))
+            asked_for = await offload(found.page.weight, request_of, wish, found)
+            made = await in_database(ask_for, asked_for, old, form.cleaned_data["id"])
             return writing.done(addresses.replay(made.id))
         except StoreError as refused:  # what was typed stays on the page
             error, status = str(refused), status_of(refused)
-    shown = await offload(found.page.weight, _screen, store, found, asked["kind"] or "", request.POST, error)
-    context = {"ask": shown, "form": form, "store": store, "thread": thread}
+    begun = request.POST or (given_again(old) if old else QueryDict())
+    shown = await offload(found.page.weight, _screen, store, found, asked["kind"] or "", begun, error)
+    context = {"ask": shown, "form": form, "id": uuid4(), "store": store, "thread": thread}
     response = screen(request, "ask/page.html", "ask/_ask.html", context)
     response.status_code = status
     return response
+
+
+def former(id: UUID) -> Replay | None:
+    """Return the replay that is asked for again, if there is one."""
+    return Replay.objects.filter(id=id).first()
+
+
+def initial(old: Replay | None) -> dict[str, Any]:
+    """Return what the form has at first: what was asked for before, or the defaults."""
+    if old is None:
+        return {"step_limit": STEP_LIMIT, "seconds_limit": SECONDS_LIMIT}
+    given = old.given
+    return {
+        "step_limit": old.step_limit,
+        "seconds_limit": old.seconds_limit,
+        "reason": old.reason,
+        "author": old.author,
+        "input_json": "" if given.get("input") is None else as_json(given["input"]),
+        "context_json": "" if given.get("context") is None else as_json(given["context"]),
+    }
+
+
+def given_again(old: Replay) -> QueryDict:
+    """Return what was chosen and answered before, as a form sends it."""
+    begun = QueryDict(mutable=True)
+    begun["kind"], begun["graph"] = old.kind, old.graph or OWN
+    begun["configurable_json"] = as_json(old.given.get("configurable") or {})
+    for answer in (old.given.get("answers") or {}).values():
+        begun.appendlist("answer", answer if isinstance(answer, str) else as_json(answer))
+        begun.appendlist("answer_as", "text" if isinstance(answer, str) else "json")
+    return begun
 
 
 def _wish(sent: Mapping[str, Any], posted: QueryDict) -> Wish:
     """Return what a form asks for. Raises AskRefused where a text is no JSON."""
     return Wish(
         kind=sent["kind"],
-        graph=sent["graph"],
+        graph="" if sent["graph"] == OWN else sent["graph"],
         answers=_answers(posted) if sent["kind"] == "resume" else {},
         input=_input(sent) if sent["kind"] == "input" else None,
         configurable=_object(sent["configurable_json"], "The configuration"),
@@ -141,10 +184,19 @@ def _answers(posted: QueryDict) -> dict[str | None, Any]:
 
 
 def _input(sent: Mapping[str, Any]) -> Any:
-    if sent["input_json"].strip():
-        return parsed(sent["input_json"], "The input")
-    message = sent["message"].replace("\r\n", "\n")
-    return {"messages": [{"role": "user", "content": message}]} if message else None
+    """Return the input: an object of JSON, a message of a user, or both in one."""
+    given = parsed(sent["input_json"], "The input") if sent["input_json"].strip() else None
+    if not (message := sent["message"].replace("\r\n", "\n")):
+        return given
+    spoken = [{"role": "user", "content": message}]
+    if given is None:
+        return {"messages": spoken}
+    if not isinstance(given, dict) or "messages" in given:
+        raise AskRefused(
+            "The message cannot be added to this input.",
+            advice="Write it into the messages of the JSON, or give an object without them.",
+        )
+    return {**given, "messages": spoken}
 
 
 def _object(text: str, name: str) -> dict[str, Any] | None:
@@ -164,7 +216,7 @@ def parsed(text: str, name: str) -> Any:
         where = f"line {error.lineno}, column {error.colno}"
         raise AskRefused(f"{name} is no JSON: {error.msg} at {where}.", advice="Correct it.") from None
     except (ValueError, RecursionError) as error:
-        why = str(error) or "it is nested too deeply"
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise AskRefused(f"{name} is no JSON: {why}.", advice="Correct it.") from None
 
 

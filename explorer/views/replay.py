@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
 
 from django.http import StreamingHttpResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
 
 from checkpoints.errors import NotWritable, StoreError
+from checkpoints.snapshot import Snapshot
 from checkpoints.stores import Location, read
+from checkpoints.stores.siblings import REPLAY
 from explorer import addresses, stores, writing
-from explorer.asking import Subject, ask_again, request_of, subject
+from explorer.asking import Subject, subject
 from explorer.database.threads import in_database
 from explorer.models import Replay, State
-from explorer.outcome import Outcome, outcome
+from explorer.outcome import Outcome, Ran, outcome
 from explorer.progress import LINES, ProgressLine, progress_lines
 from explorer.rendering import screen
 from explorer.replays import graphs, requests
@@ -29,12 +32,12 @@ from explorer.wording import ago, duration, exact, number
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
-    from uuid import UUID
 
     from django.http import HttpRequest, HttpResponse
 
     from checkpoints.stores import Store
 
+RELATED = 20
 LIVE = (State.QUEUED, State.RUNNING)
 KINDS = {
     "replay": "Replay",
@@ -75,6 +78,7 @@ class ReplayScreen:
     waits_href: str
     worker: str
     took: str
+    since: str
     cancelling: bool
     cancelled_by: str
     limits: str
@@ -94,6 +98,9 @@ class ReplayScreen:
     dropped: int
     again_of: str
     again: tuple[str, ...]
+    again_href: str
+    continues: str
+    continued: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,7 @@ class Afterwards:
     questions: tuple[Question, ...] = ()
     several: bool = False
     problem: str = ""
+    id: UUID = field(default_factory=uuid4)
 
 
 async def replay(request: HttpRequest, replay: UUID) -> HttpResponse:
@@ -132,17 +140,6 @@ async def cancel(request: HttpRequest, replay: UUID) -> HttpResponse:
     await in_database(found, replay)
     await in_database(requests.cancel, replay)
     return writing.done(addresses.replay(replay))
-
-
-async def again(request: HttpRequest, replay: UUID) -> HttpResponse:
-    """Ask for the same once more, if the world allows it."""
-    old = await in_database(found, replay)
-    _require_writable()
-    asked_of = await _subject(old, old.checkpoint_ns, old.checkpoint_id)
-    if asked_of.refusal:
-        raise NotWritable(asked_of.refusal)
-    made = await in_database(requests.ask, request_of(ask_again(old), asked_of), old)
-    return writing.done(addresses.replay(made.id))
 
 
 def _require_writable() -> None:
@@ -175,7 +172,8 @@ def _frame(id: UUID, shown: str | None) -> str:
     """Render the progress, unless nothing has happened since what was shown."""
     replay = found(id)
     version = f'data-version="{replay.version}"'
-    if shown is not None and version in shown[:400] and not requests.is_lost(replay):
+    still = replay.state == State.RUNNING and not requests.is_lost(replay)
+    if shown is not None and version in shown[:400] and still:
         return shown
     text = render_to_string("replay/_progress.html", {"replay": _shown(replay)})
     return text if _is_live(replay) else LAST + text
@@ -232,6 +230,7 @@ def _shown(replay: Replay) -> ReplayScreen:
         waits_href=waits_href,
         worker=replay.worker,
         took=duration(end - replay.started_at).removeprefix("+") if replay.started_at else "",
+        since=replay.started_at.isoformat() if replay.started_at and _is_live(replay) else "",
         cancelling=replay.cancel_at is not None and state == State.RUNNING,
         cancelled_by=replay.cancelled_by,
         limits=f"{replay.step_limit:,} supersteps, {replay.seconds_limit:,} s",
@@ -250,7 +249,31 @@ def _shown(replay: Replay) -> ReplayScreen:
         last=() if len(lines) <= LINES else lines[-half:],
         dropped=replay.dropped,
         again_of=addresses.replay(replay.again_of_id) if replay.again_of_id else "",
-        again=tuple(addresses.replay(each.id) for each in replay.asked_again.order_by("asked_at")[:20]),
+        again=tuple(addresses.replay(each.id) for each in replay.asked_again.order_by("asked_at")[:RELATED]),
+        again_href=addresses.ask(
+            slug, replay.thread_id, replay.checkpoint_id, ns=replay.checkpoint_ns, again=replay.id
+        )
+        if slug
+        else "",
+        continues=_continues(replay),
+        continued=_continued(replay),
+    )
+
+
+def _continues(replay: Replay) -> str:
+    """Return the address of the replay that made the checkpoint which this one goes on from."""
+    before = Replay.objects.filter(thread_key=replay.thread_key, made=replay.checkpoint_id).first()
+    return addresses.replay(before.id) if before else ""
+
+
+def _continued(replay: Replay) -> tuple[tuple[str, str], ...]:
+    """Return what has gone on from where this one ended: what it was, and its address."""
+    if not replay.made:
+        return ()
+    after = Replay.objects.filter(thread_key=replay.thread_key, checkpoint_id=replay.made)
+    return tuple(
+        (KINDS.get(each.kind, each.kind), addresses.replay(each.id))
+        for each in after.order_by("asked_at")[:RELATED]
     )
 
 
@@ -284,23 +307,36 @@ def _waits(replay: Replay) -> tuple[str, str]:
 async def _afterwards(id: UUID) -> Afterwards:
     """Read from the store what has come of a replay."""
     replay = await in_database(found, id)
-    if not replay.made:
-        return Afterwards()
     location = stores.by_key()[replay.store][1]
     try:
-        both = await read(location, lambda opened: _both(opened, replay))
-        if replay.state != State.INTERRUPTED:
+        if not replay.made:  # a worker of one's own need not tell
+            replay.made = await read(location, lambda opened: _head_of(opened, replay))
+        both = await read(location, lambda opened: _both(opened, replay)) if replay.made else None
+        if replay.state != State.INTERRUPTED or (replay.checkpoint_ns and not replay.made):
             return Afterwards(both)
-        waits = await _subject(replay, "", replay.made)
+        # One of several answers stores no checkpoint: the others are still asked for where they were.
+        at = replay.made or replay.checkpoint_id
+        waits = await _subject(replay, "", at)
     except StoreError as error:
         return Afterwards(problem=str(error))
     asked = questions(waits.step)
-    href = addresses.ask(_slug(replay), replay.thread_id, replay.made, kind="resume")
+    href = addresses.ask(_slug(replay), replay.thread_id, at, kind="resume")
     return Afterwards(both, href, waits.basis, asked, len(asked) > 1)
 
 
+async def _head_of(opened: Store, replay: Replay) -> str:
+    """Return the head of a thread, if the replay has made it."""
+    head = await opened.head(replay.thread_id, "") or ""
+    for row in await opened.siblings(replay.thread_id, "", [head] if head else []):
+        if Snapshot(row, opened.serde).metadata.get(REPLAY) == str(replay.id):
+            return head
+    return ""
+
+
 async def _both(opened: Store, replay: Replay) -> Outcome | None:
-    return await outcome(opened, _slug(replay), replay.thread_id, replay.former, replay.made)
+    root = (replay.given.get("parents") or {}).get("") if replay.checkpoint_ns else replay.checkpoint_id
+    ran = Ran(str(replay.id), replay.thread_id, str(root), replay.former, replay.made)
+    return await outcome(opened, _slug(replay), ran)
 
 
 def _slug(replay: Replay) -> str:

@@ -19,8 +19,9 @@ from explorer.models import Replay, State
 from explorer.offload import offload
 from explorer.rendering import screen
 from explorer.replays import graphs, requests
+from explorer.replays.errors import BadRequest
 from explorer.stores import located
-from explorer.views.api import as_json, body, told
+from explorer.views.api import as_json, body, text, told
 from explorer.views.ask import parsed
 from explorer.views.replay import KINDS, TONES
 from explorer.wording import ago, duration, exact, number
@@ -33,6 +34,24 @@ if TYPE_CHECKING:
     from explorer.replays.graphs import WorkerLine
 
 SHOWN = 50
+FIELDS = frozenset(
+    (
+        "",  # which says that these are fields of a form
+        "kind",
+        "graph",
+        "answer",
+        "answers",
+        "input",
+        "configurable",
+        "context",
+        "checkpoint_id",
+        "checkpoint_ns",
+        "step_limit",
+        "seconds_limit",
+        "reason",
+        "author",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +113,7 @@ async def thread_replays(request: HttpRequest, store: str, thread: str) -> HttpR
 async def _asked(request: HttpRequest, store: str, thread: str) -> HttpResponse:
     given = body(request)
     found = await subject_of(
-        located(store), thread, _text(given, "checkpoint_ns"), _text(given, "checkpoint_id")
+        located(store), thread, text(given, "checkpoint_ns"), text(given, "checkpoint_id")
     )
     if found.refusal:
         raise NotWritable(found.refusal)
@@ -103,7 +122,13 @@ async def _asked(request: HttpRequest, store: str, thread: str) -> HttpResponse:
 
 
 def _wish(given: Mapping[str, Any]) -> Wish:
-    """Return what a request in JSON, or in the fields of a form, asks for. Raises AskRefused."""
+    """Return what is asked for in JSON or in the fields of a form. Raises BadRequest and AskRefused."""
+    if unknown := sorted(set(given) - FIELDS):
+        raise BadRequest(
+            f"There is no field {unknown[0]!r}.", advice=f"These are: {', '.join(sorted(FIELDS - {''}))}."
+        )
+    if not text(given, "kind"):
+        raise BadRequest("The kind is missing.", advice=f"It is one of {', '.join(KINDS)}.")
     answers: dict[str | None, Any] = {}
     if isinstance(several := _value(given, "answers"), dict):
         answers = dict(several)
@@ -113,16 +138,16 @@ def _wish(given: Mapping[str, Any]) -> Wish:
     if configurable is not None and not isinstance(configurable, dict):
         raise AskRefused("configurable is no object of JSON.", advice='Write it as {"key": "value"}.')
     return Wish(
-        kind=_text(given, "kind") or "replay",
-        graph=_text(given, "graph"),
+        kind=text(given, "kind"),
+        graph=text(given, "graph"),
         answers=answers,
         input=_value(given, "input"),
         configurable=configurable,
         context=_value(given, "context"),
         step_limit=_limit(given, "step_limit", STEP_LIMIT, MOST_STEPS),
         seconds_limit=_limit(given, "seconds_limit", SECONDS_LIMIT, MOST_SECONDS),
-        reason=_text(given, "reason")[:500],
-        author=_text(given, "author")[:100],
+        reason=text(given, "reason")[:500],
+        author=text(given, "author")[:100],
     )
 
 
@@ -133,16 +158,9 @@ def _value(given: Mapping[str, Any], name: str) -> Any:
     return parsed(found, name) if is_field and found else found
 
 
-def _text(given: Mapping[str, Any], name: str) -> str:
-    found = given.get(name)
-    if found is not None and not isinstance(found, str):
-        raise AskRefused(f"{name} is no text.", advice="Send a text of JSON.")
-    return found or ""
-
-
 def _limit(given: Mapping[str, Any], name: str, default: int, most: int) -> int:
     found = given.get(name, default)
-    if isinstance(found, str) and found.isdecimal():
+    if isinstance(found, str) and found.isascii() and found.isdecimal():
         found = int(found[:9])
     if isinstance(found, bool) or not isinstance(found, int) or not 0 < found <= most:
         raise AskRefused(f"{name} is no number from 1 to {most:,}.", advice="Leave it out for the default.")
@@ -150,7 +168,10 @@ def _limit(given: Mapping[str, Any], name: str, default: int, most: int) -> int:
 
 
 def _screen(asked: Mapping[str, Any]) -> ReplaysScreen:
-    state, store, thread, by = (asked[name] or "" for name in ("state", "store", "thread", "by"))
+    # No text with a NUL is kept, and PostgreSQL takes none to compare.
+    state, store, thread, by = (
+        (asked[name] or "").replace("\0", "\ufffd") for name in ("state", "store", "thread", "by")
+    )
     keys = {slug: stores.key(location) for slug, location in stores.registered().items()}
     found = Replay.objects.all()
     if state in State.values:
@@ -160,7 +181,7 @@ def _screen(asked: Mapping[str, Any]) -> ReplaysScreen:
     elif store in keys:
         found = found.filter(store=keys[store])
     elif thread:
-        found = found.filter(thread_id=thread)
+        found = found.filter(thread_id__contains=thread)
     if by:
         found = found.filter(author=by)
     page = list(_before(found, asked["before"] or "")[: SHOWN + 1])

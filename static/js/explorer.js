@@ -75,6 +75,14 @@
     if (!sent && typed) event.preventDefault();
   });
 
+  // What runs shows for how long, between two reports too.
+  setInterval(() => {
+    for (const clock of document.querySelectorAll("[data-since]")) {
+      const seconds = Math.max(0, Math.floor((Date.now() - Date.parse(clock.dataset.since)) / 1000));
+      clock.textContent = seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+    }
+  }, 1000);
+
   // Where the stream of a replay is cut off, as by a proxy, its page is asked for instead.
   let heard = Date.now();
   for (const name of ["htmx:sseMessage", "htmx:afterSwap"]) {

@@ -11,6 +11,7 @@ import pytest
 from graphs import Written
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 
+from checkpoints.channels import is_control
 from checkpoints.inert import InertSerializer
 from checkpoints.snapshot import PendingWrite, Snapshot, id_time, parsed_time
 from checkpoints.status import Status, status
@@ -138,3 +139,9 @@ def test_an_id_that_is_no_version_6_uuid_tells_no_time(id: str) -> None:
 )
 def test_a_task_path_names_its_node(path: str, node: str | None) -> None:
     assert node_of_path(path, ("first", "second")) == node
+
+
+def test_a_key_of_the_state_may_have_the_name_of_a_node() -> None:
+    assert not is_control("price", 420, {"price"})
+    assert is_control("price", "price", {"price"})  # as before LangGraph 0.3
+    assert is_control("price", None, {"price"})

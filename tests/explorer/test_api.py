@@ -37,8 +37,13 @@ async def test_a_request_is_found_claimed_reported_on_and_ended(forkable: Forkab
     listed = (await forkable.browser.get("/api/replays/?state=queued&store=forkable")).json()["replays"]
     assert [each["id"] for each in listed] == [id]
     claimed = (await post(forkable, f"/api/replays/{id}/claim/", worker="mine")).json()
-    assert (claimed["state"], claimed["resume"], claimed["step_limit"]) == ("running", [1], 5)
-    assert (claimed["thread_id"], claimed["metadata"]) == ("asking", {"user_id": "ben", "replay_id": id})
+    assert (claimed["state"], list(claimed["resume"].values())) == ("running", [[1]])
+    own = {"user_id": "ben", "thread_id": "asking", "checkpoint_ns": ""}
+    assert claimed["config"] == {
+        "configurable": {**own, "checkpoint_id": forkable.ids("asking")[0]},
+        "metadata": {"user_id": "ben", "replay_id": id},
+        "recursion_limit": 5,
+    }
     assert claimed["lease_seconds"] == 30
     held = {"attempt": claimed["attempt"]}
     event = {"type": "checkpoint", "id": "1f0c", "ns": "", "step": 3, "source": "loop"}
@@ -78,6 +83,7 @@ async def test_nobody_gets_what_another_holds(forkable: Forkable) -> None:
     ("action", "content", "said"),
     [
         ("claim", {"worker": 3}, "worker is no text."),
+        ("claim", {"worker": "\ud800"}, "worker has a character that cannot be kept"),
         ("progress", {}, "The attempt is missing that the claim was answered with."),
         ("progress", {"attempt": "HELD", "events": {}}, "Events are a list of objects."),
         ("progress", {"attempt": "HELD", "events": [1]}, "Events are a list of objects."),
@@ -112,6 +118,9 @@ async def test_errors_are_json_for_programs(forkable: Forkable, settings: Settin
     id = await asked(forkable)
     missing = await forkable.browser.get(f"/api/replays/{uuid.uuid4()}/")
     assert (missing.status_code, missing.json()["error"]) == (404, "There is no replay at this address.")
+    for query in ("state=quued", "stat=queued"):
+        assert (await forkable.browser.get(f"/api/replays/?{query}")).status_code == 400
+    assert (await forkable.browser.get("/api/replays/?thread=other")).json() == {"replays": []}
     unknown = await forkable.browser.get("/api/replays/?store=nothing")
     assert unknown.json()["error"] == "No store is open under this name."
     settings.EXPLORER_READ_ONLY = True

@@ -72,16 +72,18 @@ async def test_what_has_finished_is_used_when_a_head_is_continued(forkable: Fork
     )
     said = choices(page)
     assert list(said) == ["continue", "replay", "input"]
-    assert said["continue"]["runs"] == "b2 derived"
+    assert said["continue"]["runs"] == "b2, and what follows derived"
     assert said["continue"]["not again"].startswith("b1")
-    assert said["replay"]["runs"] == "b1, b2 derived"
+    assert said["replay"]["runs"] == "b1, b2, and what follows derived"
+    assert said["replay"]["again b1"].startswith("ran from here before")
 
 
 async def test_an_older_checkpoint_is_replayed_and_one_at_the_end_gets_an_input(forkable: Forkable) -> None:
     ids = forkable.ids("joining")
     older = choices(await load(forkable.browser, forkable.url("joining", ids[2], "replay/")))
     assert list(older) == ["replay", "input"]
-    assert older["replay"]["runs again"].startswith("b1, b2")
+    assert older["replay"]["runs"] == "b1, b2, and what follows derived"
+    assert older["replay"]["again"].startswith("ran from here before")
     end = choices(await load(forkable.browser, forkable.url("joining", ids[0], "replay/")))
     assert list(end) == ["input", "replay"]
     assert end["replay"]["runs"] == "nothing: the graph has ended here derived"
@@ -109,7 +111,7 @@ async def test_a_request_is_kept_with_all_that_was_said(forkable: Forkable) -> N
     )
     [made] = await replays()
     assert (answer.status_code, answer["Location"]) == (303, f"/replays/{made.id}/")
-    assert made.given["answers"] == {"": "yes\nplease"}
+    assert list(made.given["answers"].values()) == ["yes\nplease"]
     assert made.given["metadata"] == made.given["configurable"] == {"user_id": "ben"}
     assert (made.kind, made.graph, made.head, made.former) == ("resume", "asking", head, head)
     assert (made.reason, made.author, made.step_limit, made.step) == ("the customer called", "ana", 9, 1)
@@ -123,7 +125,7 @@ async def test_an_answer_is_text_or_json(given: dict[str, str], kept: Any, forka
     [head, *_] = forkable.ids("asking")
     await sent(forkable, forkable.url("asking", head, "replay/"), **given)
     [made] = await replays()
-    assert made.given["answers"] == {"": kept}
+    assert list(made.given["answers"].values()) == [kept]
 
 
 async def test_several_interrupts_are_answered_by_their_ids(forkable: Forkable) -> None:
@@ -158,6 +160,11 @@ async def test_several_interrupts_are_answered_by_their_ids(forkable: Forkable) 
         ({"kind": "input"}, "An input is missing."),
         ({"kind": "input", "input_json": "[1,"}, "The input is no JSON: "),
         ({"kind": "continue"}, "Nothing has been left unfinished here."),
+        ({"answer": "1e999", "answer_as": "json"}, "A number of JSON is finite."),
+        ({"answer": "[" * 5_000 + "]" * 5_000, "answer_as": "json"}, "nested too deeply"),
+        ({"answer": "x", "graph": ""}, "No graph is chosen."),
+        ({"answer": "x", "configurable_json": '{"checkpoint_id": "1"}'}, "cannot be configured"),
+        ({"answer": "x", "configurable_json": '{"__pregel_resuming": 1}'}, "cannot be configured"),
         ({"answer": "x", "configurable_json": "[]"}, "The configuration is no object of JSON."),
         ({"answer": "x", "graph": "other"}, "No worker has a graph &#x27;other&#x27;."),
         ({"answer": "x", "graph": "chat"}, "The graph &#x27;chat&#x27; has no node ask, which is next here."),
@@ -221,7 +228,8 @@ async def test_a_graph_that_cannot_be_imported_is_shown_and_not_offered(forkable
     [head, *_] = forkable.ids("asking")
     page = await load(forkable.browser, forkable.url("asking", head, "replay/"))
     options = [option["value"] for option in page.find("select[name=graph] option")]
-    assert options == ["asking", "chat", "joining", ""]
+    assert options == ["asking", "broken", "chat", "joining", "*"]
+    assert "disabled" in page.one("select[name=graph] option[value=broken]").attributes
     assert page.one("select[name=graph] option[selected]")["value"] == "asking"
     shown = page.one("details.broken")
     assert "KeyError: <b>" in shown.words
@@ -232,7 +240,8 @@ async def test_without_a_graph_the_request_waits_for_a_worker_of_one_s_own(forka
     [head, *_] = forkable.ids("asking")
     url = forkable.url("asking", head, "replay/")
     page = await load(forkable.browser, url)
-    assert "No graph is registered for this store" in page.find("p.notice")[-1].words
+    assert "No worker that has a graph for this store is running" in page.find("p.notice")[-1].words
+    assert page.one("button.primary").words == "Queue it"
     answer = await sent(forkable, url, answer="x")
     shown = await load(forkable.browser, answer["Location"])
     assert "it waits for a worker of your own to claim it" in shown.one("#progress .notice").words
@@ -246,6 +255,34 @@ async def test_a_message_is_an_input_where_the_thread_is_a_conversation(forkable
     assert made.given["input"] == {"messages": [{"role": "user", "content": "And the lid?"}]}
     asking = await load(forkable.browser, forkable.url("asking", forkable.ids("asking")[0], "replay/"))
     assert asking.find("textarea[name=message]") == []
+    await sent(forkable, url, message="And the lid?", input_json='{"big": "x"}')
+    assert (await replays())[1].given["input"] == {"big": "x", **made.given["input"]}
+    answer = await sent(forkable, url, message="And the lid?", input_json='{"messages": []}')
+    assert "The message cannot be added to this input." in answer.content.decode()
+
+
+async def test_a_form_that_is_sent_twice_asks_once(forkable: Forkable) -> None:
+    url = forkable.url("joining", forkable.ids("joining")[2], "replay/")
+    form = (await load(forkable.browser, url)).one("form[method=post]")
+    id = form.one("input[name=id]")["value"]
+    first, second = await sent(forkable, url, id=id), await sent(forkable, url, id=id)
+    assert first["Location"] == second["Location"] == f"/replays/{id}/"
+    assert len(await replays()) == 1
+
+
+async def test_the_same_is_asked_again_from_a_form_that_is_filled_in(forkable: Forkable) -> None:
+    await told_of(forkable)
+    url = forkable.url("asking", forkable.ids("asking")[0], "replay/")
+    given = {"answer": '{"ok": 1}', "answer_as": "json", "reason": "why", "step_limit": "7"}
+    await sent(forkable, url, **given, configurable_json='{"a": "b"}')
+    [old] = await replays()
+    page = await load(forkable.browser, f"{url}?again={old.id}")
+    assert page.one("textarea[name=answer]").words == '{ "ok": 1 }'
+    assert (await sent(forkable, f"{url}?again={old.id}")).status_code == 303
+    [_, new] = await replays()
+    assert (new.given, new.step_limit, new.reason) == (old.given, 7, "why")
+    assert new.again_of_id == old.id
+    assert (await load(forkable.browser, f"{url}?again=nonsense")).one("input[name=reason]")["value"] == ""
 
 
 async def test_a_rotten_checkpoint_can_be_asked_nothing(forkable: Forkable, tmp_path: Path) -> None:
@@ -278,7 +315,7 @@ async def test_the_checkpoint_and_its_replays_lead_to_each_other(forkable: Forka
     await ended(run, "succeeded", {"type": "checkpoint", "id": new, "ns": "", "step": 9, "source": "loop"})
     shown = await load(forkable.browser, f"/replays/{made.id}/")
     assert [row.words for row in shown.find("table.beside tbody tr")]
-    assert shown.one("#outcome").words == "What was, and what is now"
+    assert shown.one("#outcome").words == "Before, and in this replay"
 
 
 async def test_an_interrupt_that_was_answered_can_be_answered_otherwise(forkable: Forkable) -> None:

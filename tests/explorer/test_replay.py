@@ -116,7 +116,7 @@ async def test_a_failed_replay_shows_its_error_and_what_was_cut_off(forkable: Fo
     assert page.one(".trace pre").text == "File <x>, line 1"
     assert page.one("ol.run li").words == "agent cut off"
     assert page.find("[sse-connect]") == page.find("noscript meta") == []
-    assert [button.words for button in page.find("article button")] == ["Ask again"]
+    assert [button.words for button in page.find("article .button")] == ["Ask again…"]
 
 
 async def test_a_replay_that_waits_now_has_the_form_for_the_answer(forkable: Forkable) -> None:
@@ -131,72 +131,110 @@ async def test_a_replay_that_waits_now_has_the_form_for_the_answer(forkable: For
     answer = await forkable.browser.post(form["action"], {**fields, "answer": "yes", "answer_as": "text"})
     assert answer.status_code == 303
     [_, made] = await replays()
-    assert (made.kind, made.given["answers"], made.head) == ("resume", {"": "yes"}, ids[0])
+    assert (made.kind, list(made.given["answers"].values()), made.head) == ("resume", ["yes"], ids[0])
     assert (made.given["configurable"], made.step_limit, made.graph) == ({"tenant": "x"}, 7, "asking")
 
 
-async def test_both_branches_stand_side_by_side_from_where_they_part(forkable: Forkable) -> None:
-    old = forkable.ids("joining")
-    run = await claimed(await asked(forkable, "joining", 2))
-    at = {"configurable": {"thread_id": "joining", "checkpoint_ns": "", "checkpoint_id": old[2]}}
+async def ran_again(forkable: Forkable, nth: int) -> Replay:
+    """Replay a checkpoint of the thread `joining` as a worker does."""
+    run = await claimed(await asked(forkable, "joining", nth))
+    at = {"thread_id": "joining", "checkpoint_ns": "", "checkpoint_id": run.checkpoint_id}
     graph = forkable.graphs["joining"]
-    graph.invoke(None, {**at, "metadata": {"replay_id": str(run.id)}})
-    graph.update_state(config("joining"), {"log": ["more"]}, "join")
-    new = forkable.ids("joining")[0]
-    await ended(run, "succeeded", checkpoint(new, 9))
+    graph.invoke(None, {"configurable": at, "metadata": {"replay_id": str(run.id)}})
+    await ended(run, "succeeded", checkpoint(forkable.ids("joining")[0], 9))
+    return run
+
+
+def beside(page: Any) -> list[list[str]]:
+    """Return the rows of the table of both branches: step and node, and what stands between them."""
+    rows = page.find("table.beside tbody tr")
+    return [[step_of(cell) for cell in row.find("td")] for row in rows]
+
+
+def step_of(cell: Any) -> str:
+    return next((link.words for link in cell.find("a") if "·" in link.words), cell.words)
+
+
+async def test_both_branches_stand_side_by_side_step_by_step(forkable: Forkable) -> None:
+    run = await ran_again(forkable, 2)
     page = await page_of(forkable, run)
-    assert page.one("#outcome").words == "What was, and what is now"
-    rows = [[cell.words for cell in row.find("td")] for row in page.find("table.beside tbody tr")]
-    assert [row[0].split()[:3] for row in rows] == [
-        ["2", "·", "b1,"],
-        ["3", "·", "join"],
-        ["nothing"],
-        ["nothing"],
+    assert page.one("#outcome").words == "Before, and in this replay"
+    assert "of which LangGraph has made a copy to begin with" in page.words
+    assert beside(page) == [
+        ["2 · b1, b2", "3 · b1, b2", "= compare"],
+        ["3 · join", "4 · join", "= compare"],
     ]
-    assert [row[1].split()[2] for row in rows] == ["fork", "b1,", "join", "update"]
-    assert rows[0][2] == "≠ compare"
     for link in page.find("table.beside a"):
         assert (await forkable.browser.get(link["href"])).status_code == 200
-    made = await load(forkable.browser, forkable.url("joining", forkable.ids("joining")[1]))
+    made = await load(forkable.browser, forkable.url("joining", forkable.ids("joining")[0]))
     assert f"/replays/{run.id}/" in [link["href"] for link in made.find("#inspector dl.facts a")]
+    timeline = await load(forkable.browser, "/s/forkable/threads/joining/")
+    marked = [step.one("b").words for step in timeline.find("a.step") if "A replay that was" in repr(step)]
+    assert len([tag for tag in timeline.find("a.step .tag") if tag.words == "replay"]) == 1, marked
 
 
-async def test_a_replay_is_cancelled_and_asked_again(forkable: Forkable) -> None:
+async def test_a_replay_stands_beside_what_came_after_the_same_checkpoint(forkable: Forkable) -> None:
+    """Also where the head was on another branch by then, and only what the replay itself has made."""
+    first, second = forkable.ids("joining")[2], await ran_again(forkable, 3)
+    page = await page_of(forkable, await ran_again(forkable, forkable.ids("joining").index(first)))
+    assert beside(page)[0] == ["2 · b1, b2", "3 · b1, b2", "= compare"]
+    assert len(beside(page)) == 2
+    graph = forkable.graphs["joining"]
+    graph.invoke({"log": ["another turn"]}, config("joining"))
+    again = await page_of(forkable, second)
+    assert [row[0] for row in beside(again)] == ["1 · a", "2 · b1, b2", "3 · join"]
+
+
+async def test_where_nothing_had_come_after_it_there_is_one_column(forkable: Forkable) -> None:
+    run = await claimed(await asked(forkable, "joining", kind="input"))
+    metadata = {"replay_id": str(run.id)}
+    forkable.graphs["joining"].invoke({"log": ["x"]}, {**config("joining"), "metadata": metadata})
+    await ended(run, "succeeded", checkpoint(forkable.ids("joining")[0], 9))
+    page = await page_of(forkable, run)
+    assert page.one("#outcome").words == "What this replay has stored"
+    assert [len(row) for row in beside(page)] == [1] * 5
+
+
+async def test_what_a_worker_of_one_s_own_has_made_is_found_in_the_store(forkable: Forkable) -> None:
+    run = await claimed(await asked(forkable, graph=""))
+    metadata = {"replay_id": str(run.id)}
+    forkable.graphs["asking"].invoke({"log": ["x"]}, {**config("asking"), "metadata": metadata})
+    await ended(run, "interrupted")
+    page = await page_of(forkable, run)
+    assert page.one(".answer .question").words.startswith("Approve the refund?")
+    assert page.find("table.beside tbody tr")
+
+
+async def test_a_replay_is_cancelled_and_can_be_asked_for_again(forkable: Forkable) -> None:
     await told_of(forkable)
     first = await asked(forkable)
-    page = await page_of(forkable, first)
-    [cancel] = page.find("article form")
+    [cancel] = (await page_of(forkable, first)).find("article form")
     assert (await forkable.browser.post(cancel["action"])).status_code == 303
     page = await page_of(forkable, first)
     assert page.one(".state").words == "cancelled"
-    [again] = page.find("article form")
-    answer = await forkable.browser.post(again["action"])
-    [_, second] = await replays()
-    assert answer["Location"] == f"/replays/{second.id}/"
-    assert second.again_of_id == first.id
-    assert second.checkpoint_id == first.checkpoint_id
+    again = page.one("article a.button")["href"]
+    assert again == forkable.url("asking", first.checkpoint_id, "replay/", again=str(first.id))
+    assert (await forkable.browser.get(again)).status_code == 200
+
+
+async def test_replays_that_follow_one_another_are_linked(forkable: Forkable) -> None:
+    head = forkable.ids("asking")[0]
+    first = await claimed(await asked(forkable, nth=1))
+    await ended(first, "interrupted", checkpoint(head, 1))
+    second = await asked(forkable, kind="resume", given={"answers": {"": "yes"}})
     linked = [link["href"] for link in (await page_of(forkable, second)).find("header.form-head a")]
     assert f"/replays/{first.id}/" in linked
-    linked = [link["href"] for link in (await page_of(forkable, first)).find("header.form-head a")]
-    assert f"/replays/{second.id}/" in linked
+    facts = (await page_of(forkable, first)).one("header.form-head dl.facts")
+    assert "followed by" in facts.words
+    assert f"/replays/{second.id}/" in [link["href"] for link in facts.find("a")]
 
 
-async def test_nothing_is_asked_again_of_what_has_moved_on_or_may_not_be_written(
-    forkable: Forkable, settings: SettingsWrapper
-) -> None:
-    await told_of(forkable)
-    head = forkable.ids("asking")[0]
-    given = {"answers": {"": "yes"}}
-    first = await asked(forkable, kind="resume", given=given, head=head)
-    await in_database(requests.cancel, first.id)
-    forkable.graphs["asking"].invoke({"log": ["other"]}, config("asking"))
-    again = await forkable.browser.post(f"/replays/{first.id}/again/")
-    assert again.status_code in (303, 422)
+async def test_a_read_only_explorer_cancels_nothing(forkable: Forkable, settings: SettingsWrapper) -> None:
+    first = await asked(forkable)
     settings.EXPLORER_READ_ONLY = True
-    for action in ("again", "cancel"):
-        refused = await forkable.browser.post(f"/replays/{first.id}/{action}/")
-        assert refused.status_code == 403
-        assert "read-only" in refused.content.decode()
+    refused = await forkable.browser.post(f"/replays/{first.id}/cancel/")
+    assert refused.status_code == 403
+    assert "read-only" in refused.content.decode()
 
 
 async def test_a_lost_replay_is_shown_as_lost_before_anybody_has_swept(forkable: Forkable) -> None:
@@ -220,16 +258,14 @@ async def test_a_replay_of_a_store_that_is_not_open_is_still_shown(
     page = await page_of(forkable, run)
     assert "which is not open here" in page.words
     assert page.find("article a[href^='/s/']") == []
-    assert (await forkable.browser.post(f"/replays/{run.id}/again/")).status_code == 404
 
 
 async def test_an_unknown_replay_is_not_found(forkable: Forkable) -> None:
     for page in ("", "events/"):
         answer = await forkable.browser.get(f"/replays/{uuid.uuid4()}/{page}")
         assert answer.status_code == 404
-    for action in ("cancel", "again"):
-        assert (await forkable.browser.post(f"/replays/{uuid.uuid4()}/{action}/")).status_code == 404
-        assert (await forkable.browser.get(f"/replays/{uuid.uuid4()}/{action}/")).status_code == 405
+    assert (await forkable.browser.post(f"/replays/{uuid.uuid4()}/cancel/")).status_code == 404
+    assert (await forkable.browser.get(f"/replays/{uuid.uuid4()}/cancel/")).status_code == 405
 
 
 async def stream(forkable: Forkable, run: Replay) -> Any:
@@ -290,3 +326,15 @@ async def test_who_leaves_is_not_looked_for(forkable: Forkable) -> None:
     watching.cancel()
     await asyncio.wait([watching])
     assert _watches[asyncio.get_running_loop()] == {}
+
+
+async def test_a_mistake_of_our_own_leaves_nobody_waiting(
+    forkable: Forkable, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from explorer.views import replay as view
+
+    run = await claimed(await asked(forkable))
+    monkeypatch.setattr(view, "render_to_string", lambda *_: {}["no such"])
+    answer = await stream(forkable, run)
+    assert [piece async for piece in answer.streaming_content] == [b"retry: 2000\n\n"]
+    assert [record.name for record in caplog.records] == ["explorer.replays.watching"]

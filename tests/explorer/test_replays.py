@@ -92,8 +92,8 @@ async def test_a_replay_is_asked_for_over_http(forkable: Forkable) -> None:
     assert (answer.status_code, answer["Location"]) == (201, f"/replays/{made.id}/")
     told = answer.json()
     assert (told["id"], told["state"], told["checkpoint_id"]) == (str(made.id), "queued", head)
-    assert (told["resume"], told["head"], told["store"]) == ({"ok": True}, head, "forkable")
-    assert told["configurable"] == {"user_id": "ben"}
+    assert (list(told["resume"].values()), told["head"], told["store"]) == ([{"ok": True}], head, "forkable")
+    assert told["config"]["configurable"]["user_id"] == "ben"
 
 
 async def test_the_fields_of_a_form_do_as_well(forkable: Forkable) -> None:
@@ -109,6 +109,14 @@ async def test_the_fields_of_a_form_do_as_well(forkable: Forkable) -> None:
     assert answer.json()["kind"] == "replay"
 
 
+async def test_what_does_not_say_that_it_is_json_asks_for_nothing(forkable: Forkable) -> None:
+    url, body = "/s/forkable/threads/asking/replays/", '{"kind": "resume", "answer": "yes"}'
+    for kind in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x"):
+        answer = await forkable.browser.post(url, body, content_type=kind)
+        assert answer.status_code == 400, kind
+    assert await replays() == []
+
+
 async def test_a_thread_of_any_id_is_addressed(forkable: Forkable) -> None:
     ask_order(forkable.saver, AWKWARD)
     answer = await posted(forkable, AWKWARD, {"kind": "input", "input": {"messages": []}})
@@ -120,16 +128,20 @@ async def test_a_thread_of_any_id_is_addressed(forkable: Forkable) -> None:
     ("content", "status", "said"),
     [
         ({"kind": "nonsense"}, 422, "cannot be asked"),
+        ({}, 400, "The kind is missing."),
+        ({"kind": "replay", "grph": "asking"}, 400, "There is no field 'grph'."),
+        ({"kind": "input", "input": {"x": float("nan")}}, 400, "no JSON"),
+        ({"kind": "replay", "checkpoint_id": "\ud800"}, 400, "checkpoint_id has a character"),
         ({"kind": "resume"}, 422, "An answer is missing."),
         ({"kind": "resume", "answers": {"0" * 32: 1, "1" * 32: 2}}, 422, "No interrupt"),
-        ({"graph": "other"}, 422, "No worker has a graph 'other'."),
-        ({"kind": 3}, 422, "kind is no text."),
-        ({"step_limit": "many"}, 422, "step_limit is no number"),
-        ({"step_limit": True}, 422, "step_limit is no number"),
-        ({"seconds_limit": 10**9}, 422, "seconds_limit is no number"),
-        ({"configurable": []}, 422, "configurable is no object"),
-        ({"reason": "\ud800"}, 422, "cannot be kept"),
-        ({"checkpoint_id": "1f0c-missing"}, 404, "checkpoint"),
+        ({"kind": "replay", "graph": "other"}, 422, "No worker has a graph 'other'."),
+        ({"kind": 3}, 400, "kind is no text."),
+        ({"kind": "replay", "step_limit": "many"}, 422, "step_limit is no number"),
+        ({"kind": "replay", "step_limit": True}, 422, "step_limit is no number"),
+        ({"kind": "replay", "seconds_limit": 10**9}, 422, "seconds_limit is no number"),
+        ({"kind": "replay", "configurable": []}, 422, "configurable is no object"),
+        ({"kind": "replay", "reason": "\ud800"}, 400, "cannot be kept"),
+        ({"kind": "replay", "checkpoint_id": "1f0c-missing"}, 404, "checkpoint"),
         ([], 400, "no object of JSON"),
     ],
 )
@@ -149,14 +161,15 @@ async def test_a_program_comes_with_the_token_and_a_foreign_page_with_nothing(
 
     url, kind = "/s/forkable/threads/asking/replays/", "application/json"
     strict = AsyncClient(enforce_csrf_checks=True)
-    assert (await strict.post(url, "{}", content_type=kind)).status_code == 403
+    body = '{"kind": "replay"}'
+    assert (await strict.post(url, body, content_type=kind)).status_code == 403
     wrong = {"authorization": "Bearer wrong"}
-    assert (await strict.post(url, "{}", content_type=kind, headers=wrong)).status_code == 403
+    assert (await strict.post(url, body, content_type=kind, headers=wrong)).status_code == 403
     right = {"authorization": f"Bearer {TOKEN}"}
-    assert (await strict.post(url, "{}", content_type=kind, headers=right)).status_code == 201
+    assert (await strict.post(url, body, content_type=kind, headers=right)).status_code == 201
     await strict.get("/", {"token": TOKEN})
     assert (
-        await strict.post(url, "{}", content_type=kind)
+        await strict.post(url, body, content_type=kind)
     ).status_code == 403  # a cookie alone is no consent
 
 

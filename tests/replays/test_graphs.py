@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 from langgraph.graph import START, StateGraph
 
 from explorer.graphs.sources import GraphSource, GraphsRefused, all_of, configured, named
-from explorer.replays.supervision import Run, described
+from explorer.replays.runs import Run, described
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,6 +174,7 @@ def run(source: GraphSource, folder: Path) -> tuple[Any, Any]:
         ("import os; os._exit(4)", "Importing it ended the process, with status 4."),
         ("graph = 1", "./agent.py:graph is a int, not a graph of LangGraph."),
         ("other = 1", "./agent.py has no graph."),
+        (AGENT.replace("graph =", "grahp ="), "./agent.py has no graph. Its graphs are: builder, grahp."),
         ("def graph(): raise KeyError('x')", "KeyError: 'x'"),
         ("def graph(", "SyntaxError: '(' was never closed"),
         ("import time; time.sleep(60)", "Importing it takes longer than 2 s."),
@@ -246,3 +248,74 @@ def test_classes_of_an_agent_that_ran_as_a_script_are_found_again(tmp_path: Path
     with Run(source, todo) as running:
         assert running.ended.wait(60)
     assert running.result() == {"type": "ended", "state": "succeeded", "next": [], "interrupts": 0}
+
+
+STRICT = """
+from typing import TypedDict
+from pydantic import BaseModel
+from langgraph.graph import START, StateGraph
+
+class Order(BaseModel):
+    id: int
+
+class State(TypedDict, total=False):
+    order: Order
+    told: str
+
+def node(state):
+    return {"told": type(state["order"]).__name__}
+
+builder = StateGraph(State).add_node("node", node).add_edge(START, "node")
+graph = builder.compile()
+"""
+
+
+def test_strict_msgpack_keeps_the_classes_of_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGGRAPH_STRICT_MSGPACK", "true")
+    write(tmp_path, agent=STRICT)
+    script = (
+        "import sqlite3; from agent import Order, builder\n"
+        "from langgraph.checkpoint.sqlite import SqliteSaver\n"
+        "saver = SqliteSaver(sqlite3.connect('store.sqlite', check_same_thread=False))\n"
+        "config = {'configurable': {'thread_id': 't'}}\n"
+        "builder.compile(saver).invoke({'order': Order(id=1)}, config)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    with closing(sqlite3.connect(tmp_path / "store.sqlite")) as conn:
+        (id,) = conn.execute("SELECT checkpoint_id FROM checkpoints ORDER BY 1 LIMIT 1 OFFSET 1").fetchone()
+    todo = {
+        "graph": GraphSource("agent", "./agent.py:graph", str(tmp_path)).to_json(),
+        "path": str(tmp_path / "store.sqlite"),
+        "conninfo": "",
+        "kind": "replay",
+        "thread_id": "t",
+        "checkpoint_ns": "",
+        "checkpoint_id": id,
+    }
+    with Run(GraphSource.from_json(todo["graph"]), todo) as running:
+        assert running.ended.wait(60)
+    assert running.result() == {"type": "ended", "state": "succeeded", "next": [], "interrupts": 0}
+    with closing(sqlite3.connect(tmp_path / "store.sqlite", check_same_thread=False)) as conn:
+        found = OfficialSaver(conn).get_tuple({"configurable": {"thread_id": "t"}})
+    assert found
+    assert found.checkpoint["channel_values"]["told"] == "Order"
+
+
+def test_a_graph_that_leaves_something_behind_at_its_import_is_described_at_once(tmp_path: Path) -> None:
+    left = (
+        "import subprocess, sys, threading, time\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(20)'], start_new_session=True)\n"
+        "threading.Thread(target=time.sleep, args=[20]).start()\n"
+        "print('y' * 5_000_000)\n"
+    )
+    write(tmp_path, agent=left + AGENT)
+    began = time.monotonic()
+    assert described(GraphSource("agent", "./agent.py:graph", str(tmp_path)))["nodes"] == ["node"]
+    assert time.monotonic() - began < 15
+
+
+def test_an_env_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GraphsRefused, match='which is "env" of'):
+        list(configured(config(tmp_path, {"graphs": {"a": "./a.py:g"}, "env": "nope.env"})))
+    odd = GraphSource("agent", "./agent.py:graph", str(tmp_path), env={"A=B": "c"})
+    assert "cannot be used" in described(odd)["problem"]

@@ -219,3 +219,10 @@ def test_what_nobody_has_taken_for_a_day_is_not_run_any_more() -> None:
     assert [now(each).state for each in (old, fresh, mine)] == ["cancelled", "queued", "queued"]
     assert now(old).error == TOO_LATE
     assert claim(old.id, "w") is None
+
+
+def test_what_is_no_end_is_a_failure() -> None:
+    for ended in ({"state": "running"}, {}, {"state": ["succeeded"]}):
+        run = claimed(asked())
+        assert end(run, ended)
+        assert now(run).state == "failed"

@@ -78,6 +78,18 @@ def crash(state: State) -> State:
     return {}
 
 
+def fork(state: State) -> State:
+    if os.fork() == 0:
+        time.sleep(30)  # and holds the pipes of its parent open
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def read(state: State) -> State:
+    return {"log": [input()]}
+
+
 def hang(state: State) -> State:
     told("hang begins")
     while True:
@@ -115,6 +127,8 @@ failing = steps(third, fail)
 leaving = steps(third, leave)
 vanishing = steps(third, vanish)
 crashing = steps(third, crash)
+forking = steps(third, fork)
+reading = steps(third, read)
 hanging = steps(third, hang)
 spinning = steps(third, spin)
 babbling = steps(babble)
