@@ -244,15 +244,15 @@ def _answers(wish: Wish, step: Step) -> dict[str, Any]:
 
 
 def _answer(asked: Interrupt, answer: Any) -> dict[str, Any]:
-    """Return the only answer, by its interrupt's id where LangGraph takes it by that."""
+    """Return the only answer as a run takes it: as it is, or where that would be misread by the id."""
+    if answer is not None and not (isinstance(answer, dict) and all(map(INTERRUPT_ID.fullmatch, answer))):
+        return {"": answer}
     if asked.id and INTERRUPT_ID.fullmatch(asked.id):
         return {asked.id: answer}
-    if answer is None or answer == {}:
-        raise AskRefused(
-            "LangGraph takes no empty answer to an interrupt without an id.",
-            advice="This thread is of an early release; answer with a text.",
-        )
-    return {"": answer}
+    raise AskRefused(
+        "LangGraph takes no such answer to an interrupt without an id.",
+        advice="This thread is of an early release; answer with a text.",
+    )
 
 
 def _require_own_keys(configurable: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ from explorer.replays.processes import command
 from explorer.replays.requests import OUTPUT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import IO
 
     from explorer.graphs.sources import GraphSource
@@ -206,11 +207,18 @@ def _event(line: bytes) -> Event | None:
     return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None
 
 
-def described(source: GraphSource) -> dict[str, Any]:
-    """Tell of a graph: what its nodes are, or why it cannot be imported."""
+def described(*sources: GraphSource) -> dict[str, dict[str, Any]]:
+    """Tell of graphs of one module, by name: what their nodes are, or why they cannot be imported."""
+    told = _described(sources)
+    if "graphs" in told:
+        return dict(told["graphs"])
+    return {source.name: told for source in sources}
+
+
+def _described(sources: Sequence[GraphSource]) -> dict[str, Any]:
     limit = settings.EXPLORER_IMPORT_SECONDS
     try:
-        run = Run(source, {"describe": source.to_json()})
+        run = Run(sources[0], {"describe": [source.to_json() for source in sources]})
     except (GraphsRefused, OSError) as error:
         return {"problem": str(error)}
     with run:

@@ -23,7 +23,7 @@ from explorer.replays import graphs, requests, runs, supervision
 from explorer.replays.queue import enqueue, queue_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
     from explorer.graphs.sources import GraphSource
@@ -58,7 +58,10 @@ class Worker:
         signal.signal(signal.SIGINT, signal.SIG_IGN if beside_a_server else self._stop)
         threads = [threading.Thread(target=self._loop, args=[each]) for each in self._loops]
         tells = [threading.Thread(target=self._live, daemon=True)]
-        tells += [threading.Thread(target=self._describe, args=[each], daemon=True) for each in self._sources]
+        tells += [
+            threading.Thread(target=self._describe, args=each, daemon=True)
+            for each in _by_module(self._sources)
+        ]
         if beside_a_server:
             tells.append(threading.Thread(target=self._outlive, daemon=True))
         for thread in (*tells, *threads):
@@ -110,25 +113,28 @@ class Worker:
             pass
         self._finish()
 
-    def _describe(self, source: GraphSource) -> None:
-        """Import a graph in a process of its own, so that its nodes or its error can be shown.
+    def _describe(self, *sources: GraphSource) -> None:
+        """Import the graphs of a module in a process of its own, so that their nodes or errors can be shown.
 
-        Again when its file has changed, and one that cannot be imported now and then.
+        Again when the file has changed, and where one cannot be imported now and then.
         """
         seen, again = 0.0, 0.0
         while not self._done.is_set():
-            changed, now = _changed_at(source), time.monotonic()
+            changed, now = _changed_at(sources[0]), time.monotonic()
             if changed != seen or now > again:
                 seen = changed
-                told = runs.described(source)
-                if "problem" in told and "problem" not in self._told[source.name]:
-                    complain(
-                        f"The graph {source.name!r} cannot be imported. The page of the replays says why."
-                    )
-                self._told[source.name] = {"where": _where(source), **told}
-                again = time.monotonic() + (BROKEN if "problem" in told else inf)
+                told = runs.described(*sources)
+                for source in sources:
+                    self._learn(source, told.get(source.name, {}))
+                broken = any("problem" in each for each in told.values())
+                again = time.monotonic() + (BROKEN if broken else inf)
                 self._tell()
             self._done.wait(LOOK)
+
+    def _learn(self, source: GraphSource, told: dict[str, Any]) -> None:
+        if "problem" in told and "problem" not in self._told[source.name]:
+            complain(f"The graph {source.name!r} cannot be imported. The page of the replays says why.")
+        self._told[source.name] = {"where": _where(source), **told}
 
     def _live(self) -> None:
         """Tell that this worker is there, and look after what others have left behind."""
@@ -171,6 +177,15 @@ class Worker:
 def complain(sentence: str) -> None:
     """Say in the terminal what its reader can mend."""
     print(f"checkpoint-explorer: {sentence}", file=sys.stderr, flush=True)
+
+
+def _by_module(sources: Iterable[GraphSource]) -> Iterable[list[GraphSource]]:
+    """Put those together that one process can import."""
+    found: dict[tuple[object, ...], list[GraphSource]] = {}
+    for each in sources:
+        key = (each.where, each.folder, each.paths, each.env_file, *sorted(each.env.items()))
+        found.setdefault(key, []).append(each)
+    return found.values()
 
 
 def _where(source: GraphSource) -> str:

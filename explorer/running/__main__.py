@@ -33,7 +33,9 @@ def main() -> int:
 
     if "describe" in given:
         _listen(control, lambda: None, 0)
-        report({"type": "described", **_described(given["describe"])})
+        report(
+            {"type": "described", "graphs": {each["name"]: _described(each) for each in given["describe"]}}
+        )
         os._exit(0)
     from explorer.running.job import Job
     from explorer.running.run import Stop, failure, run

@@ -37,7 +37,7 @@ async def test_a_request_is_found_claimed_reported_on_and_ended(forkable: Forkab
     listed = (await forkable.browser.get("/api/replays/?state=queued&store=forkable")).json()["replays"]
     assert [each["id"] for each in listed] == [id]
     claimed = (await post(forkable, f"/api/replays/{id}/claim/", worker="mine")).json()
-    assert (claimed["state"], list(claimed["resume"].values())) == ("running", [[1]])
+    assert (claimed["state"], claimed["resume"]) == ("running", [1])
     own = {"user_id": "ben", "thread_id": "asking", "checkpoint_ns": ""}
     assert claimed["config"] == {
         "configurable": {**own, "checkpoint_id": forkable.ids("asking")[0]},

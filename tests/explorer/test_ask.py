@@ -111,7 +111,7 @@ async def test_a_request_is_kept_with_all_that_was_said(forkable: Forkable) -> N
     )
     [made] = await replays()
     assert (answer.status_code, answer["Location"]) == (303, f"/replays/{made.id}/")
-    assert list(made.given["answers"].values()) == ["yes\nplease"]
+    assert made.given["answers"] == {"": "yes\nplease"}
     assert made.given["metadata"] == made.given["configurable"] == {"user_id": "ben"}
     assert (made.kind, made.graph, made.head, made.former) == ("resume", "asking", head, head)
     assert (made.reason, made.author, made.step_limit, made.step) == ("the customer called", "ana", 9, 1)
@@ -119,13 +119,19 @@ async def test_a_request_is_kept_with_all_that_was_said(forkable: Forkable) -> N
 
 @pytest.mark.parametrize(
     ("given", "kept"),
-    [({"answer": '{"ok": [1]}', "answer_as": "json"}, {"ok": [1]}), ({"answer": "1"}, "1")],
+    [
+        ({"answer": '{"ok": [1]}', "answer_as": "json"}, {"ok": [1]}),
+        ({"answer": "1"}, "1"),
+        ({"answer": "null", "answer_as": "json"}, None),  # which LangGraph takes by the interrupt's id alone
+        ({"answer": "{}", "answer_as": "json"}, {}),
+    ],
 )
 async def test_an_answer_is_text_or_json(given: dict[str, str], kept: Any, forkable: Forkable) -> None:
     [head, *_] = forkable.ids("asking")
     await sent(forkable, forkable.url("asking", head, "replay/"), **given)
     [made] = await replays()
-    assert list(made.given["answers"].values()) == [kept]
+    [waits] = forkable.graphs["asking"].get_state(config("asking")).interrupts
+    assert made.given["answers"] == {"" if kept else waits.id: kept}
 
 
 async def test_several_interrupts_are_answered_by_their_ids(forkable: Forkable) -> None:

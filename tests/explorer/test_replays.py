@@ -92,7 +92,7 @@ async def test_a_replay_is_asked_for_over_http(forkable: Forkable) -> None:
     assert (answer.status_code, answer["Location"]) == (201, f"/replays/{made.id}/")
     told = answer.json()
     assert (told["id"], told["state"], told["checkpoint_id"]) == (str(made.id), "queued", head)
-    assert (list(told["resume"].values()), told["head"], told["store"]) == ([{"ok": True}], head, "forkable")
+    assert (told["resume"], told["head"], told["store"]) == ({"ok": True}, head, "forkable")
     assert told["config"]["configurable"]["user_id"] == "ben"
 
 

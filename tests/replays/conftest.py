@@ -118,6 +118,16 @@ class World:
             assert time.monotonic() < deadline, (text, self.complaints())
             time.sleep(0.02)
 
+    def until_told(self, graph: str, what: str) -> Any:
+        """Wait until a worker tells this of a graph, and return it."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            for worker in Worker.objects.all():
+                if what in worker.graphs.get(graph, {}):
+                    return worker.graphs[graph][what]
+            time.sleep(0.05)
+        raise TimeoutError(self.complaints())
+
     def complaints(self) -> str:
         return "\n".join(path.read_text(errors="replace") for path in self.folder.glob("worker-*.txt"))
 

@@ -15,7 +15,8 @@ from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
 from langgraph.graph import START, StateGraph
 
 from explorer.graphs.sources import GraphSource, GraphsRefused, all_of, configured, named
-from explorer.replays.runs import Run, described
+from explorer.replays import runs
+from explorer.replays.runs import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +37,11 @@ def node(state):
 builder = StateGraph(State).add_node("node", node).add_edge(START, "node")
 graph = builder.compile()
 """
+
+
+def described(source: GraphSource) -> Any:
+    """Tell of one graph."""
+    return runs.described(source)[source.name]
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -319,3 +325,11 @@ def test_an_env_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         list(configured(config(tmp_path, {"graphs": {"a": "./a.py:g"}, "env": "nope.env"})))
     odd = GraphSource("agent", "./agent.py:graph", str(tmp_path), env={"A=B": "c"})
     assert "cannot be used" in described(odd)["problem"]
+
+
+def test_the_graphs_of_a_module_are_described_together(tmp_path: Path) -> None:
+    write(tmp_path, agent="import os\nprint(os.getpid())\n" + AGENT)
+    sources = list(named(["a=agent.py:graph", "b=agent.py:builder", "c=agent.py:nothing"], str(tmp_path)))
+    told = runs.described(*sources)
+    assert (told["a"]["nodes"], told["b"]["nodes"]) == (["node"], ["node"])
+    assert told["c"]["problem"].startswith("agent.py has no nothing.")
