@@ -122,7 +122,8 @@ def kinds(step: Step, *, head: bool) -> tuple[str, ...]:
     if step.at.row.checkpoint_ns:
         return ("replay",)
     likely = ["resume"] if waiting(step) else []
-    if head and step.next and any(task.finished or task.failed for task in step.ran):
+    begun = any(task.finished or task.failed for task in step.ran)
+    if head and step.next and (begun or not likely):  # where one only waits, going on asks it again
         likely.append("continue")
     return (*likely, "replay", "input") if step.next else (*likely, "input", "replay")
 

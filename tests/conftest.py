@@ -10,6 +10,7 @@ where it is set.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -83,8 +84,8 @@ class Served:
 
 @pytest.fixture(scope="session")
 def prepared_database(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Path:
-    """A database of the app with its tables, for tests that only read it."""
-    path = tmp_path_factory.mktemp("app") / "explorer.sqlite3"
+    """A database of the app with its tables, to be copied."""
+    path = tmp_path_factory.mktemp("app") / "template.sqlite3"
     django_db_blocker.unblock()
     _use(path)
     call_command("migrate", verbosity=0)
@@ -92,10 +93,16 @@ def prepared_database(tmp_path_factory: pytest.TempPathFactory, django_db_blocke
     return path
 
 
+@pytest.fixture(scope="session")
+def shared_database(prepared_database: Path) -> Path:
+    """A database of the app for all tests that do not care what is in it."""
+    return Path(shutil.copy(prepared_database, prepared_database.with_name("shared.sqlite3")))
+
+
 @pytest.fixture(autouse=True)
-def _app_database(prepared_database: Path) -> Iterator[None]:
+def _app_database(shared_database: Path) -> Iterator[None]:
     """No test of the pages fails because the app has no database."""
-    _use(prepared_database)
+    _use(shared_database)
     yield
     connection.close()
 

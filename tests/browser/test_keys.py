@@ -96,13 +96,14 @@ def test_keys_with_ctrl_are_the_browsers(visitor: Visitor):
 
 def test_tab_goes_through_the_page_from_top_to_bottom(visitor: Visitor):
     page = visitor.open(THREADS)
-    names = [stop["name"] for stop in tab(page, 6)]
+    names = [stop["name"] for stop in tab(page, 7)]
     first = page.locator(".threads .id a").first.inner_text()
     assert names == [
         "Skip to the content",
         "Checkpoint Explorer: the stores",
         "demo",
         "Search threads by id or metadata",
+        "Replays",
         "Help and keys",
         first,
     ]

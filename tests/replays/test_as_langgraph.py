@@ -213,7 +213,8 @@ async def test_a_new_input_of_any_checkpoint_ends_as_langgraph_itself_does(name:
         require_same(await replayed(right, name, "", id, "input", input=given), direct)
 
 
-FORETOLD = [name for name in SHAPES if not name.startswith("functional")]  # its tasks are in no store
+# The tasks of functional graphs are in no store; what a join has seen may be stored a step too early.
+FORETOLD = [name for name in SHAPES if not name.startswith(("functional", "joined"))]
 
 
 @pytest.mark.parametrize("name", FORETOLD)
