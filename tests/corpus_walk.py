@@ -28,7 +28,7 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from django.test import AsyncClient  # noqa: E402
 
-from explorer import stores  # noqa: E402
+from explorer import installation, stores  # noqa: E402
 
 TOKEN = "token-of-the-walk"
 LINK = re.compile(r'href="(/(?:s/[^"]*|))"')
@@ -146,4 +146,5 @@ async def main(warm_up: str, paths: list[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    installation.adopt()  # as a server does when it starts
     print(json.dumps(asyncio.run(main(sys.argv[1], sys.argv[2:]))))
