@@ -90,10 +90,9 @@ class Run:
         # What it started may hold its output open.
         for reader in self._readers:
             reader.join(1)
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-            with suppress(OSError, ValueError):
-                if pipe and not any(reader.is_alive() for reader in self._readers):
-                    pipe.close()
+        with suppress(OSError, ValueError):
+            if self.process.stdin:
+                self.process.stdin.close()
 
     def has_news(self) -> bool:
         """Tell whether anything has happened since it was last taken."""
@@ -130,7 +129,11 @@ class Run:
 
     def _read_events(self) -> None:
         assert self.process.stdout
-        for line in _lines(self.process.stdout):
+        with self.process.stdout as pipe:
+            self._hear(pipe)
+
+    def _hear(self, pipe: IO[bytes]) -> None:
+        for line in _lines(pipe):
             event = _event(line)
             if event is None:
                 continue
@@ -149,14 +152,18 @@ class Run:
 
     def _read_output(self) -> None:
         assert self.process.stderr
-        while read := os.read(self.process.stderr.fileno(), 65_536):
-            text = read[-OUTPUT:].decode(errors="replace")
-            with self._lock:
-                self._printed.append(text)
-                self._length += len(text)
-                self._changed = True
-                while self._printed and self._length - len(self._printed[0]) >= OUTPUT:
-                    self._length -= len(self._printed.popleft())
+        with self.process.stderr as pipe:
+            while read := os.read(pipe.fileno(), 65_536):
+                self._note(read)
+
+    def _note(self, read: bytes) -> None:
+        text = read[-OUTPUT:].decode(errors="replace")
+        with self._lock:
+            self._printed.append(text)
+            self._length += len(text)
+            self._changed = True
+            while self._printed and self._length - len(self._printed[0]) >= OUTPUT:
+                self._length -= len(self._printed.popleft())
 
 
 def start(source: GraphSource, todo: dict[str, Any]) -> subprocess.Popen[bytes]:

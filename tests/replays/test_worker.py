@@ -179,10 +179,10 @@ def test_a_run_whose_worker_was_killed_is_lost_and_not_started_again(world: Worl
 def test_a_worker_that_was_frozen_for_longer_than_its_lease_gives_up(in_postgres: World) -> None:
     in_postgres.environment["EXPLORER_LEASE_SECONDS"] = "2"
     frozen = in_postgres.worker()
-    asked = in_postgres.ask("endless", step_limit=10_000)
-    in_postgres.told("again begins")
+    asked = in_postgres.ask("hanging")
+    in_postgres.told("hang begins")
     frozen.send_signal(signal.SIGSTOP)
-    [pid] = pids(in_postgres, "again begins")
+    [pid] = pids(in_postgres, "hang begins")
     deadline = time.monotonic() + 3
     while not is_gone(pid):  # before its lease ends, and so before anybody else may run the thread
         assert time.monotonic() < deadline
