@@ -6,7 +6,7 @@ As of LangGraph 1.2. Tests hold each against what it does with real graphs.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from checkpoints.tasks import triggers
@@ -65,11 +65,10 @@ def resumed(step: Step, *, head: bool) -> Outlook:
 
     `asks` are those that wait.
     """
-    waiting = tuple(asked for task in step.ran if task.waiting for asked in task.interrupts)
     if head:
-        return replace(in_new_thread(step), asks=waiting)
+        return in_new_thread(step)
     done = [task for task in step.ran if task.finished]
-    return Outlook(runs=step.next, again=_nodes(done), asks=waiting)
+    return Outlook(runs=step.next, again=_nodes(done), asks=waiting(step))
 
 
 def begun_anew(step: Step) -> Outlook:
@@ -87,8 +86,13 @@ def in_new_thread(step: Step) -> Outlook:
     return Outlook(
         runs=tuple(left.elements()),
         reused=_nodes(done),
-        asks=tuple(asked for task in step.ran if task.waiting for asked in task.interrupts),
+        asks=waiting(step),
     )
+
+
+def waiting(step: Step) -> tuple[Interrupt, ...]:
+    """Return the interrupts that wait for an answer at a checkpoint."""
+    return tuple(asked for task in step.ran if task.waiting for asked in task.interrupts)
 
 
 def _nodes(tasks: Iterable[Task]) -> tuple[str, ...]:

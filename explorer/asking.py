@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.errors import StoreError
+from checkpoints.outlook import waiting
 from checkpoints.snapshot import Snapshot
 from checkpoints.steps import steps
 from checkpoints.stores import read
@@ -128,11 +129,6 @@ def kinds(step: Step, *, head: bool) -> tuple[str, ...]:
     return (*likely, "replay", "input") if step.next else (*likely, "input", "replay")
 
 
-def waiting(step: Step) -> tuple[Interrupt, ...]:
-    """Return the interrupts that wait for an answer at a checkpoint."""
-    return tuple(asked for task in step.ran if task.waiting for asked in task.interrupts)
-
-
 def request_of(wish: Wish, subject: Subject) -> Request:
     """Return the request that a wish makes of a checkpoint. Raises AskRefused, which says what to change."""
     step = subject.step
@@ -163,7 +159,7 @@ def request_of(wish: Wish, subject: Subject) -> Request:
         raise AskRefused("An input is missing.", advice='Give the graph an object, like {"messages": […]}.')
     texts = (row.thread_id, row.checkpoint_ns, step.at.id, wish.reason, wish.author)
     for text in (*texts, _as_text(given)):
-        require_storable(text)
+        _require_storable(text)
     return Request(
         store=subject.store,
         thread_id=row.thread_id,
@@ -312,9 +308,14 @@ def _as_text(given: Mapping[str, Any]) -> str:
         raise AskRefused("This is nested too deeply.", advice="Give the graph something flatter.") from None
 
 
-def require_storable(text: str) -> None:
-    """Refuse text that no database keeps: half of a surrogate pair, NUL, or too much of it."""
+def is_storable(text: str) -> bool:
+    """Tell whether every database keeps a text: it has no NUL and no half of a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _require_storable(text: str) -> None:
+    """Refuse text that no database keeps, also when it is read as JSON, or too much of it."""
     if len(text) > LONGEST:
         raise AskRefused(f"This is more than {LONGEST:,} characters.", advice="Give the graph less.")
-    if "\0" in text or "\\u0000" in text or any("\ud800" <= char <= "\udfff" for char in text):
+    if not is_storable(text) or "\\u0000" in text:
         raise AskRefused("An id or a value holds a character that cannot be kept (NUL, or half of a pair).")

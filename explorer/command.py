@@ -23,6 +23,7 @@ from explorer import logs, server
 from explorer.copying import COPY, add_copy_arguments, copy
 from explorer.diagnosis import as_json, as_text
 from explorer.graphs.sources import GraphsRefused
+from explorer.replays import beside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,9 +84,7 @@ def worker(options: Namespace) -> int:
     from explorer import installation  # it needs the settings
 
     if options.beside_a_server:
-        given = json.loads(sys.stdin.readline())
-        for name in ("EXPLORER_STORES", "EXPLORER_GRAPHS_FILE", "EXPLORER_GRAPHS"):
-            setattr(settings, name, given[name])
+        beside.take(json.loads(sys.stdin.readline()))
     else:
         settings.EXPLORER_STORES = tuple(options.stores) or settings.EXPLORER_STORES
     if not settings.EXPLORER_STORES:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 from django import forms
 from django.core.validators import ProhibitNullCharactersValidator as NoNull
 
 from explorer import tilde
+from explorer.asking import MOST_SECONDS, MOST_STEPS
+from explorer.running.job import Kind
 
 if TYPE_CHECKING:
     from django.http import QueryDict
@@ -163,7 +165,7 @@ def as_path(text: str | None) -> Path:
     return tuple(int(ordinal) for ordinal in (text or "").split(".") if ordinal)
 
 
-KINDS = ("resume", "continue", "replay", "input")
+KINDS = get_args(Kind)
 
 
 class AskParameters(Parameters):
@@ -186,8 +188,8 @@ class AskForm(forms.Form):
     input_json = Text(max_length=4_000_000)
     configurable_json = Text(max_length=1_000_000)
     context_json = Text(max_length=1_000_000)
-    step_limit = forms.IntegerField(min_value=1, max_value=10_000)
-    seconds_limit = forms.IntegerField(min_value=1, max_value=6 * 3600)
+    step_limit = forms.IntegerField(min_value=1, max_value=MOST_STEPS)
+    seconds_limit = forms.IntegerField(min_value=1, max_value=MOST_SECONDS)
     reason = Text(max_length=500)
     author = Text(max_length=100)
     basis = Text()
@@ -200,7 +202,3 @@ class ReplaysParameters(Parameters):
     thread = Key()
     by = Text()
     before = Text()
-
-
-class EventsParameters(Parameters):
-    version = forms.IntegerField(required=False, min_value=0)

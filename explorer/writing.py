@@ -33,6 +33,12 @@ def read_only() -> str:
     return READ_ONLY if settings.EXPLORER_READ_ONLY else ""
 
 
+def require_not_read_only() -> None:
+    """Raise NotWritable where this explorer writes nothing."""
+    if reason := read_only():
+        raise NotWritable(reason)
+
+
 def require(reason: str, basis: str, seen: str, back: str) -> None:
     """Raise NotWritable for a reason, and CheckpointChanged where a form has seen something else.
 

@@ -40,10 +40,10 @@ async def loaded(source: GraphSource, config: dict[str, Any]) -> AsyncIterator[P
         made = made(config) if _takes_config(made) else made()
         if inspect.isawaitable(made):
             made = await made
-    if isinstance(made, AbstractAsyncContextManager) and not isinstance(made, Pregel):
+    if isinstance(made, AbstractAsyncContextManager):
         async with made as entered:
             yield _compiled(entered, source)
-    elif isinstance(made, AbstractContextManager) and not isinstance(made, Pregel):
+    elif isinstance(made, AbstractContextManager):
         with made as entered:
             yield _compiled(entered, source)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import threading
 from contextlib import contextmanager, suppress
@@ -10,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from explorer.replays.processes import SHUTDOWN, command
+from explorer.replays.processes import SHUTDOWN, command, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+# The settings that a worker has of the server that it stands beside.
+CONFIGURATION = ("EXPLORER_STORES", "EXPLORER_GRAPHS_FILE", "EXPLORER_GRAPHS")
 PAUSE = 2  # seconds until a worker that has died is started again
 
 
@@ -64,24 +65,18 @@ class Beside:
                 self._process.kill()
 
 
-def configuration() -> dict[str, object]:
-    """Return what this process is configured with, for another that serves the same stores."""
-    return {
-        "EXPLORER_STORES": list(settings.EXPLORER_STORES),
-        "EXPLORER_GRAPHS_FILE": settings.EXPLORER_GRAPHS_FILE,
-        "EXPLORER_GRAPHS": list(settings.EXPLORER_GRAPHS),
-    }
+def take(configuration: Mapping[str, object]) -> None:
+    """Configure this process as the server is that it stands beside."""
+    for name in CONFIGURATION:
+        setattr(settings, name, configuration[name])
 
 
 def _started() -> subprocess.Popen[bytes]:
-    """Start a worker. What it is to do comes over its standard input, where no list of processes shows it."""
+    """Start a worker, configured as this process is."""
     process = subprocess.Popen(  # noqa: S603  this interpreter, with constant arguments
         command("explorer.__main__", "worker", "--beside-a-server"),
         stdin=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is the server's, which passes it on
     )
-    assert process.stdin
-    with suppress(OSError):
-        process.stdin.write(json.dumps(configuration()).encode() + b"\n")
-        process.stdin.flush()
+    tell(process, {name: getattr(settings, name) for name in CONFIGURATION})
     return process

@@ -59,18 +59,13 @@ def keep(replay: Replay, told: Iterable[Event]) -> int:
     return len(events)
 
 
-def cleaned(text: str, limit: int) -> str:
-    """Return a text that every database takes, of so many characters at most."""
-    return clipped(text, limit)
-
-
 def _known(told: Iterable[Event]) -> Iterable[Event]:
     """Return what is understood of each event: a worker of any kind may tell anything."""
     for event in told:
         kind = event.get("type")
         if not isinstance(kind, str) or kind not in TEXTS:
             continue
-        texts = {name: cleaned(str(event.get(name) or ""), FIELD) for name in TEXTS[kind]}
+        texts = {name: clipped(str(event.get(name) or ""), FIELD) for name in TEXTS[kind]}
         numbers = {name: _number(event.get(name)) for name in NUMBERS.get(kind, ())}
         yield {"type": kind, **texts, **numbers}
 

@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from explorer.models import Replay
 
 
-class NotRunnable(Exception):
-    """A request that this worker cannot carry out. Its text says why."""
-
-
 def job(replay: Replay, source: GraphSource, location: Location) -> dict[str, Any]:
     """Return the job of a replay as JSON."""
     todo = _job(replay, source, location.path, location.conninfo)

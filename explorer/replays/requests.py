@@ -21,10 +21,13 @@ from django.utils import timezone
 from explorer.models import Replay, State
 from explorer.replays import events as events_of
 from explorer.replays.queue import enqueue
+from explorer.running.wording import clipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
+
+    from django.db.models import QuerySet
 
     from explorer.replays.events import Event
 
@@ -143,8 +146,8 @@ def end(
     _keep(replay, told, output)
     state = ended.get("state")
     replay.state = State(state) if isinstance(state, str) and state in ENDED else State.FAILED
-    replay.error = events_of.cleaned(str(ended.get("error") or ""), events_of.ERROR)
-    replay.traceback = events_of.cleaned(str(ended.get("traceback") or ""), events_of.TRACEBACK)
+    replay.error = clipped(str(ended.get("error") or ""), events_of.ERROR)
+    replay.traceback = clipped(str(ended.get("traceback") or ""), events_of.TRACEBACK)
     _ended(replay)
     return True
 
@@ -166,23 +169,18 @@ def cancel(id: uuid.UUID, by: str = "") -> None:
 def sweep() -> None:
     """Give up the runs whose lease has ended, and let others of their threads begin."""
     late = Replay.objects.filter(state=State.RUNNING, lease_until__lt=timezone.now())
-    for id in list(late.values_list("id", flat=True)):
-        with transaction.atomic():
-            replay = Replay.objects.select_for_update().get(id=id)
-            if is_lost(replay):
-                replay.state = State.LOST
-                _ended(replay)
+    _end_each(late, State.LOST)
 
 
 def give_up(before: datetime, why: str) -> None:
     """Cancel the requests for a worker of ours that were asked for before a time and not begun."""
     late = Replay.objects.filter(state=State.QUEUED, asked_at__lt=before).exclude(graph="")
-    for id in list(late.values_list("id", flat=True)):
-        with transaction.atomic():
-            replay = Replay.objects.select_for_update().get(id=id)
-            if replay.state == State.QUEUED:
-                replay.state, replay.error = State.CANCELLED, why
-                _ended(replay)
+    _end_each(late, State.CANCELLED, why)
+
+
+def state_of(replay: Replay) -> State:
+    """Return the state to show: a run is lost as soon as its lease has ended, before anybody notes it."""
+    return State.LOST if is_lost(replay) else State(replay.state)
 
 
 def is_lost(replay: Replay) -> bool:
@@ -192,6 +190,15 @@ def is_lost(replay: Replay) -> bool:
         and replay.lease_until is not None
         and replay.lease_until < timezone.now()
     )
+
+
+def _end_each(late: QuerySet[Replay], state: State, error: str = "") -> None:
+    """End each of these that is still one of them when its row is locked."""
+    for id in list(late.values_list("id", flat=True)):
+        with transaction.atomic():
+            if replay := late.select_for_update().filter(id=id).first():
+                replay.state, replay.error = state, error
+                _ended(replay)
 
 
 def _held(held: Replay) -> Replay | None:
@@ -204,7 +211,7 @@ def _held(held: Replay) -> Replay | None:
 def _keep(replay: Replay, told: Iterable[Event], output: str | None) -> None:
     kept = events_of.keep(replay, told)
     if output is not None:
-        replay.output = events_of.cleaned(output[-OUTPUT:], OUTPUT)
+        replay.output = clipped(output[-OUTPUT:], OUTPUT)
     if kept or output is not None:
         replay.version += 1
 

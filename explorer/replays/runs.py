@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from explorer.graphs.sources import GraphsRefused
-from explorer.replays.processes import command
+from explorer.replays.processes import command, tell
 from explorer.replays.requests import OUTPUT
 
 if TYPE_CHECKING:
@@ -180,10 +180,7 @@ def start(source: GraphSource, todo: dict[str, Any]) -> subprocess.Popen[bytes]:
         process = _process(source, environment)
     except ValueError as error:
         raise GraphsRefused(f"The env of the graph {source.name!r} cannot be used: {error}.") from None
-    assert process.stdin
-    with suppress(OSError):  # it has ended already, and its output says why
-        process.stdin.write(json.dumps(todo).encode() + b"\n")
-        process.stdin.flush()
+    tell(process, todo)
     return process
 
 

@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection
 from explorer import stores
 from explorer.graphs.sources import GraphsRefused
 from explorer.replays import graphs, requests
-from explorer.replays.jobs import NotRunnable, job
+from explorer.replays.jobs import job
 from explorer.replays.processes import SHUTDOWN
 from explorer.replays.requests import Standing
 from explorer.replays.runs import Run
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from explorer.models import Replay
 
 EVERY = 0.1  # seconds between two reports, where there is something to tell
-DRAINED = 1  # seconds that the last words of a process may take when it has gone
 QUIET = 0.5  # and where there is not
+DRAINED = 1  # seconds that the last words of a process may take when it has gone
 STOPPED = "The worker was stopped while this ran. What is stored stays; ask again to go on."
 
 stopping = threading.Event()
@@ -50,7 +50,7 @@ def _carry_out(replay: Replay) -> dict[str, Any]:
         _, location = stores.by_key()[replay.store]
         todo = job(replay, source, location)
         run = Run(source, todo)
-    except (NotRunnable, GraphsRefused) as error:
+    except GraphsRefused as error:
         return _end(replay, {"state": "failed", "error": str(error)})
     except (KeyError, OSError) as error:
         said = f"This worker cannot run it: {type(error).__name__}."

@@ -118,14 +118,13 @@ def _bound(graph: Pregel[Any, Any, Any, Any], opened: BaseCheckpointSaver[Any]) 
 
 async def _problem(job: Job, opened: BaseCheckpointSaver[Any]) -> str:
     """Say why the job cannot be done as it was asked."""
-    addressed = {"thread_id": job.thread_id, "checkpoint_ns": job.checkpoint_ns}
-    if job.head:
-        head = await opened.aget_tuple({"configurable": addressed})
-        if head is None or head.checkpoint["id"] != job.head:
-            return MOVED if head else GONE
-    if await opened.aget_tuple({"configurable": {**addressed, "checkpoint_id": job.checkpoint_id}}) is None:
+    configurable = {"thread_id": job.thread_id, "checkpoint_ns": job.checkpoint_ns}
+    if not job.head:
+        configurable["checkpoint_id"] = job.checkpoint_id
+    found = await opened.aget_tuple({"configurable": configurable})
+    if found is None:
         return GONE
-    return ""
+    return MOVED if job.head and found.checkpoint["id"] != job.head else ""
 
 
 async def _stream(

@@ -9,8 +9,8 @@ from uuid import UUID
 from django.conf import settings
 from django.http import HttpResponse, JsonResponse
 
-from checkpoints.errors import NotWritable
 from explorer import addresses, stores, writing
+from explorer.asking import is_storable
 from explorer.database.threads import in_database
 from explorer.models import Replay, State
 from explorer.replays import requests
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
+    from checkpoints.stores import Location
     from explorer.replays.requests import Standing
 
 SAY_JSON = "Send it with Content-Type: application/json."
@@ -45,8 +46,7 @@ async def one(request: HttpRequest, replay: UUID) -> HttpResponse:
 async def claim(request: HttpRequest, replay: UUID) -> HttpResponse:
     """Take a queued replay. 409 where another worker has, or while another replay of its thread runs."""
     given = body(request)
-    if reason := writing.read_only():
-        raise NotWritable(reason)
+    writing.require_not_read_only()
     await in_database(replay_of, replay)
     taken = await in_database(requests.claim, replay, text(given, "worker") or "a worker over HTTP")
     if taken is None:
@@ -80,15 +80,16 @@ async def result(request: HttpRequest, replay: UUID) -> HttpResponse:
     return JsonResponse(told(await in_database(replay_of, replay)))
 
 
-def told(replay: Replay) -> dict[str, Any]:
-    """Return a replay as JSON: what was asked, and what has become of it."""
-    slug = stores.by_key().get(replay.store, ("", None))[0]
+def told(replay: Replay, here: Mapping[str, tuple[str, Location]] | None = None) -> dict[str, Any]:
+    """Return a replay as JSON: what was asked, and what has become of it. `here` are the stores by key."""
+    here = stores.by_key() if here is None else here
+    slug = here.get(replay.store, ("", None))[0]
     given = replay.given
     answers = given.get("answers") or {}
     return {
         "id": str(replay.id),
         "address": addresses.replay(replay.id),
-        "state": "lost" if requests.is_lost(replay) else replay.state,
+        "state": requests.state_of(replay).value,
         "kind": replay.kind,
         "graph": replay.graph,
         "store": slug,
@@ -156,7 +157,8 @@ def _listing(asked: Mapping[str, str]) -> list[dict[str, Any]]:
         found = found.filter(graph=asked["graph"])
     if store := asked.get("store"):
         found = found.filter(store=stores.key(stores.located(store)))
-    return [told(each) for each in found[:LISTED]]
+    here = stores.by_key()
+    return [told(each, here) for each in found[:LISTED]]
 
 
 def _attempt(given: Mapping[str, Any]) -> UUID:
@@ -187,7 +189,7 @@ def text(given: Mapping[str, Any], name: str) -> str:
     found = given.get(name)
     if found is not None and not isinstance(found, str):
         raise BadRequest(f"{name} is no text.")
-    if found and ("\0" in found or any("\ud800" <= char <= "\udfff" for char in found)):
+    if found and not is_storable(found):
         raise BadRequest(f"{name} has a character that cannot be kept (NUL, or half of a pair).")
     return found or ""
 

@@ -22,7 +22,6 @@ from explorer.asking import (
     likeness,
     request_of,
     subject,
-    waiting,
 )
 from explorer.database.threads import in_database
 from explorer.errors import status_of
@@ -284,7 +283,7 @@ def questions(step: Step, posted: QueryDict | None = None) -> tuple[Question, ..
             answer=typed[place][0] if place < len(typed) else "",
             as_json=place < len(typed) and typed[place][1] == "json",
         )
-        for place, asked in enumerate(waiting(step))
+        for place, asked in enumerate(outlook.waiting(step))
     )
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from checkpoints.inert import channel_spans
 from checkpoints.outline import brief, parts
+from checkpoints.outlook import waiting
 from checkpoints.steps import Step, steps
 from checkpoints.stores import read
 from checkpoints.stores.siblings import REPLAY
 from explorer import addresses, stores, writing
-from explorer.asking import waiting
 from explorer.bounds import CHANNELS, VERSIONS, WRITES, first
 from explorer.changes import Change, changed, changes, is_own, unchanged
 from explorer.database.threads import DatabaseUnavailable, in_database
@@ -286,8 +286,9 @@ def _asked_of(key: str, thread: str, ns: str, id: str) -> tuple[str, ...]:
 def _replays(at: Snapshot, place: Place) -> tuple[tuple[str, str], ...]:
     """Return what the page says of replays: the one that made the checkpoint, and those asked of it."""
     made = at.metadata.get(REPLAY)
-    made_by = (addresses.replay(made),) if isinstance(made, str) and REPLAY_ID.fullmatch(made) else ()
-    return (*((href, "made by") for href in made_by), *((href, "replayed") for href in place.asked))
+    is_id = isinstance(made, str) and REPLAY_ID.fullmatch(made)
+    made_by = [(addresses.replay(made), "made by")] if is_id else []
+    return (*made_by, *((href, "replayed") for href in place.asked))
 
 
 def _sizes(row: CheckpointRow) -> Mapping[str, int]:

@@ -12,21 +12,21 @@ from django.http import StreamingHttpResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from checkpoints.errors import NotWritable, StoreError
+from checkpoints.errors import StoreError
 from checkpoints.snapshot import Snapshot
-from checkpoints.stores import Location, read
+from checkpoints.stores import read
 from checkpoints.stores.siblings import REPLAY
 from explorer import addresses, stores, writing
-from explorer.asking import Subject, subject
+from explorer.asking import subject
 from explorer.database.threads import in_database
 from explorer.models import Replay, State
+from explorer.offload import offload
 from explorer.outcome import Outcome, Ran, outcome
 from explorer.progress import LINES, ProgressLine, progress_lines
 from explorer.rendering import screen
 from explorer.replays import graphs, requests
 from explorer.replays.errors import NoReplay
 from explorer.replays.watching import watched
-from explorer.stores import located
 from explorer.views.ask import Question, as_json, questions
 from explorer.wording import ago, duration, exact, number
 
@@ -107,7 +107,7 @@ class ReplayScreen:
 class Afterwards:
     """What can be told when a run has ended: both branches, and the questions that wait now.
 
-    `answer` is the checkpoint that they wait at, and `basis` what was seen of it.
+    `answer_href` leads to the checkpoint that they wait at, and `basis` what was seen of it.
     """
 
     outcome: Outcome | None = None
@@ -120,8 +120,8 @@ class Afterwards:
 
 
 async def replay(request: HttpRequest, replay: UUID) -> HttpResponse:
-    shown = await in_database(_screen, replay)
-    after = await _afterwards(replay) if not shown.live and shown.store else Afterwards()
+    row, shown = await in_database(_screen, replay)
+    after = await _afterwards(row) if not shown.live and shown.store else Afterwards()
     context = {"replay": shown, "after": after, "store": shown.store or None}
     return screen(request, "replay/page.html", "replay/_replay.html", context)
 
@@ -136,15 +136,10 @@ async def events(request: HttpRequest, replay: UUID) -> StreamingHttpResponse:
 
 
 async def cancel(request: HttpRequest, replay: UUID) -> HttpResponse:
-    _require_writable()
+    writing.require_not_read_only()
     await in_database(found, replay)
     await in_database(requests.cancel, replay)
     return writing.done(addresses.replay(replay))
-
-
-def _require_writable() -> None:
-    if reason := writing.read_only():
-        raise NotWritable(reason)
 
 
 async def _stream(frames: AsyncGenerator[str]) -> AsyncIterator[str]:
@@ -172,7 +167,7 @@ def _frame(id: UUID, shown: str | None) -> str:
     """Render the progress, unless nothing has happened since what was shown."""
     replay = found(id)
     version = f'data-version="{replay.version}"'
-    still = replay.state == State.RUNNING and not requests.is_lost(replay)
+    still = requests.state_of(replay) == State.RUNNING
     if shown is not None and version in shown[:400] and still:
         return shown
     text = render_to_string("replay/_progress.html", {"replay": _shown(replay)})
@@ -188,16 +183,17 @@ def found(id: UUID) -> Replay:
 
 
 def _is_live(replay: Replay) -> bool:
-    return replay.state in LIVE and not requests.is_lost(replay)
+    return requests.state_of(replay) in LIVE
 
 
-def _screen(id: UUID) -> ReplayScreen:
-    return _shown(found(id))
+def _screen(id: UUID) -> tuple[Replay, ReplayScreen]:
+    replay = found(id)
+    return replay, _shown(replay)
 
 
 def _shown(replay: Replay) -> ReplayScreen:
     slug, location = stores.by_key().get(replay.store, ("", None))
-    state = State.LOST if requests.is_lost(replay) else State(replay.state)
+    state = requests.state_of(replay)
     lines = progress_lines(replay.told.all(), slug, replay.thread_id, running=state == State.RUNNING)
     half = LINES // 2
     waits, waits_href = _waits(replay)
@@ -208,7 +204,7 @@ def _shown(replay: Replay) -> ReplayScreen:
         kind=KINDS.get(replay.kind, replay.kind),
         state=state.value,
         tone=TONES.get(state.value, ""),
-        live=_is_live(replay),
+        live=state in LIVE,
         version=replay.version,
         store=slug,
         store_name=location.name if location else replay.store.rpartition("/")[2],
@@ -230,7 +226,7 @@ def _shown(replay: Replay) -> ReplayScreen:
         waits_href=waits_href,
         worker=replay.worker,
         took=duration(end - replay.started_at).removeprefix("+") if replay.started_at else "",
-        since=replay.started_at.isoformat() if replay.started_at and _is_live(replay) else "",
+        since=replay.started_at.isoformat() if replay.started_at and state in LIVE else "",
         cancelling=replay.cancel_at is not None and state == State.RUNNING,
         cancelled_by=replay.cancelled_by,
         limits=f"{replay.step_limit:,} supersteps, {replay.seconds_limit:,} s",
@@ -294,34 +290,41 @@ def _waits(replay: Replay) -> tuple[str, str]:
     if replay.state != State.QUEUED:
         return "", ""
     same = Replay.objects.filter(thread_key=replay.thread_key, state=State.RUNNING).first()
-    if same is not None and not requests.is_lost(same):
+    if same is not None and requests.state_of(same) == State.RUNNING:
         return "It waits for another replay of this thread to end.", addresses.replay(same.id)
     if not replay.graph:
         return "It names no graph, so it waits for a worker of your own to claim it.", ""
-    offered = {line.name: line for line in graphs.offered(replay.store)}
+    offered = {line.name for line in graphs.offered(replay.store)}
     if replay.graph not in offered:
         return f"It waits for a worker that has the graph {replay.graph!r}: none is running now.", ""
     return "It waits for a worker to take it.", ""
 
 
-async def _afterwards(id: UUID) -> Afterwards:
+async def _afterwards(replay: Replay) -> Afterwards:
     """Read from the store what has come of a replay."""
-    replay = await in_database(found, id)
-    location = stores.by_key()[replay.store][1]
+    slug, location = stores.by_key()[replay.store]
     try:
-        if not replay.made:  # a worker of one's own need not tell
-            replay.made = await read(location, lambda opened: _head_of(opened, replay))
-        both = await read(location, lambda opened: _both(opened, replay)) if replay.made else None
-        if replay.state != State.INTERRUPTED or (replay.checkpoint_ns and not replay.made):
+        made, both = await read(location, lambda opened: _branches(opened, slug, replay))
+        if replay.state != State.INTERRUPTED or (replay.checkpoint_ns and not made):
             return Afterwards(both)
         # One of several answers stores no checkpoint: the others are still asked for where they were.
-        at = replay.made or replay.checkpoint_id
-        waits = await _subject(replay, "", at)
+        at = made or replay.checkpoint_id
+        waits = await subject(location, replay.thread_id, "", at)
     except StoreError as error:
         return Afterwards(problem=str(error))
-    asked = questions(waits.step)
-    href = addresses.ask(_slug(replay), replay.thread_id, at, kind="resume")
+    asked = await offload(waits.page.weight, lambda: questions(waits.step))
+    href = addresses.ask(slug, replay.thread_id, at, kind="resume")
     return Afterwards(both, href, waits.basis, asked, len(asked) > 1)
+
+
+async def _branches(opened: Store, slug: str, replay: Replay) -> tuple[str, Outcome | None]:
+    """Return the last checkpoint that the replay has made, and both branches if there is one."""
+    made = replay.made or await _head_of(opened, replay)  # a worker of one's own need not tell
+    if not made:
+        return "", None
+    start = (replay.given.get("parents") or {}).get("") if replay.checkpoint_ns else replay.checkpoint_id
+    ran = Ran(str(replay.id), replay.thread_id, str(start), replay.former, made)
+    return made, await outcome(opened, slug, ran)
 
 
 async def _head_of(opened: Store, replay: Replay) -> str:
@@ -331,20 +334,3 @@ async def _head_of(opened: Store, replay: Replay) -> str:
         if Snapshot(row, opened.serde).metadata.get(REPLAY) == str(replay.id):
             return head
     return ""
-
-
-async def _both(opened: Store, replay: Replay) -> Outcome | None:
-    root = (replay.given.get("parents") or {}).get("") if replay.checkpoint_ns else replay.checkpoint_id
-    ran = Ran(str(replay.id), replay.thread_id, str(root), replay.former, replay.made)
-    return await outcome(opened, _slug(replay), ran)
-
-
-def _slug(replay: Replay) -> str:
-    return stores.by_key()[replay.store][0]
-
-
-async def _subject(replay: Replay, ns: str, id: str) -> Subject:
-    """Read a checkpoint of a replay's thread. Raises StoreError, also where its store is not open here."""
-    opened = stores.by_key().get(replay.store)
-    location: Location = opened[1] if opened else located("")
-    return await subject(location, replay.thread_id, ns, id)

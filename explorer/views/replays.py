@@ -127,7 +127,7 @@ def _wish(given: Mapping[str, Any]) -> Wish:
         raise BadRequest(
             f"There is no field {unknown[0]!r}.", advice=f"These are: {', '.join(sorted(FIELDS - {''}))}."
         )
-    if not text(given, "kind"):
+    if not (kind := text(given, "kind")):
         raise BadRequest("The kind is missing.", advice=f"It is one of {', '.join(KINDS)}.")
     answers: dict[str | None, Any] = {}
     if isinstance(several := _value(given, "answers"), dict):
@@ -138,7 +138,7 @@ def _wish(given: Mapping[str, Any]) -> Wish:
     if configurable is not None and not isinstance(configurable, dict):
         raise AskRefused("configurable is no object of JSON.", advice='Write it as {"key": "value"}.')
     return Wish(
-        kind=text(given, "kind"),
+        kind=kind,
         graph=text(given, "graph"),
         answers=answers,
         input=_value(given, "input"),
@@ -201,9 +201,7 @@ def _screen(asked: Mapping[str, Any]) -> ReplaysScreen:
         thread_key=tilde.encode(thread) if thread else "",
         by=by,
         filtered=bool(state or store or thread or by),
-        older=addresses.replays(state=state, store=store, thread=thread, by=by, before=_key(page[SHOWN - 1]))
-        if len(page) > SHOWN
-        else "",
+        older=href(before=_key(page[SHOWN - 1])) if len(page) > SHOWN else "",
         newest=href() if asked["before"] else "",
         workers=graphs.workers(),
     )
@@ -226,7 +224,7 @@ def _key(replay: Replay) -> str:
 
 def _line(replay: Replay, here: Mapping[str, str]) -> ReplayLine:
     slug = here.get(replay.store, "")
-    state = State.LOST if requests.is_lost(replay) else State(replay.state)
+    state = requests.state_of(replay)
     span = replay.ended_at - replay.started_at if replay.ended_at and replay.started_at else None
     return ReplayLine(
         href=addresses.replay(replay.id),

@@ -18,9 +18,10 @@ from langgraph.types import Command
 from runnable import source_of
 from thread_graphs import SHAPES, Executions, begin, ways, written
 
+from checkpoints.outlook import waiting
 from checkpoints.steps import steps
 from checkpoints.stores import Location, read
-from explorer.asking import kinds, waiting
+from explorer.asking import kinds
 from explorer.graphs.sources import GraphSource
 from explorer.pages import one
 from explorer.running.job import Job
