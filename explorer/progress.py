@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
 from explorer import addresses
@@ -35,6 +36,7 @@ class ProgressLine:
     href: str = ""
     source: str = ""
     since: str = ""
+    ns: str = ""
 
 
 def progress_lines(
@@ -58,16 +60,17 @@ def _add(lines: dict[str, ProgressLine], told: ReplayEvent, store: str, thread: 
         case "started" | "kept" as kind:
             state = "running" if kind == "started" else "kept"
             since = told.at.isoformat() if kind == "started" else ""
-            lines[f"task {event['task']}"] = ProgressLine("node", event["node"], depth, state, since=since)
+            lines[f"task {event['task']}"] = ProgressLine(
+                "node", event["node"], depth, state, since=since, ns=ns
+            )
         case "finished":
             key = f"task {event['task']}"
-            known = lines.get(key) or ProgressLine("node", event["node"], depth)
+            known = lines.get(key) or ProgressLine("node", event["node"], depth, ns=ns)
             lines[key] = replace(
                 known, state=_state(event), took=_took(event.get("seconds")), text=event["error"], since=""
             )
         case "checkpoint":
-            # A run tells that it has begun before what it begins with is stored.
-            begun = [key for key, line in lines.items() if line.state == "running"]
+            later = [] if event["source"] == "loop" else _begun(lines, ns)
             lines[f"checkpoint {at}"] = ProgressLine(
                 kind="checkpoint",
                 title=f"step {number(event.get('step'))}",
@@ -75,15 +78,28 @@ def _add(lines: dict[str, ProgressLine], told: ReplayEvent, store: str, thread: 
                 text=short(event["id"]),
                 href=addresses.checkpoint(store, thread, event["id"], ns=ns) if store else "",
                 source=event["source"],
+                ns=ns,
             )
-            if event["source"] != "loop":
-                lines.update([(key, lines.pop(key)) for key in begun])
+            lines.update([(key, lines.pop(key)) for key in later])
         case "text":
             key = f"text {event['ns']} {event['message'] or event['node']}"
             known = lines.get(key) or ProgressLine("model", event["node"], depth)
             lines[key] = replace(known, text=(known.text + event["text"])[-WORDS:])
         case "custom":
             lines[f"custom {at}"] = ProgressLine("custom", "told", depth, text=event["text"])
+
+
+def _begun(lines: dict[str, ProgressLine], ns: str) -> list[str]:
+    """Return the lines from the first node on that has begun since the last checkpoint of its namespace.
+
+    What a step begins with is stored while its nodes run already: these may be told of before, and end.
+    """
+    since: list[str] = []
+    for key, line in reversed(lines.items()):
+        if line.ns == ns and line.kind == "checkpoint":
+            break
+        since.append(key)
+    return list(dropwhile(lambda key: (lines[key].kind, lines[key].ns) != ("node", ns), reversed(since)))
 
 
 def _state(event: dict[str, Any]) -> str:

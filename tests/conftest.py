@@ -26,6 +26,7 @@ from django.core.management import call_command
 from django.db import connection, connections
 from django.test import AsyncClient
 from graphs import written as written  # the fixture
+from hypothesis import settings as hypothesis_settings
 from postgres import Databases, NoServer, databases
 
 from explorer.database import configured
@@ -44,6 +45,9 @@ ROOT = Path(__file__).parents[1]
 # Explorers that tests start keep nothing in the home of whoever runs the tests.
 HOME = tempfile.TemporaryDirectory(prefix="explorer-tests-")
 os.environ["XDG_DATA_HOME"] = HOME.name
+# A run says the same each time; `make test ARGS=--hypothesis-profile=default` looks further.
+hypothesis_settings.register_profile("repeatable", derandomize=True)
+hypothesis_settings.load_profile("repeatable")
 ANOTHER = "TEST_POSTGRES_URL=postgresql://… names another server, with a role that may create databases."
 
 
