@@ -36,6 +36,10 @@ UNUSABLE = {
 ADVICE = (
     "Check DATABASE_URL, and that its user may create tables there when a release starts for the first time."
 )
+UNKEPT = (
+    "Stores can be read, but not changed: what is done cannot be noted in {}, which cannot be used. "
+    "DATABASE_URL may name another database."
+)
 # Any number will do that no other program locks in this database.
 LOCK = 0x636B7074
 
@@ -44,7 +48,7 @@ def adopt(*, new_token: bool = False) -> bool:
     """Take the secret key and the token of this run from DATABASE_URL. Raises CommandError.
 
     What the environment or the command names goes first. Without DATABASE_URL nothing is taken. Return
-    whether replays can be kept: reading stores does not depend on it.
+    whether the database can be used: reading stores does not depend on it, changing them does.
     """
     if not settings.EXPLORER_SHARED:
         return _kept()
@@ -76,7 +80,7 @@ def _kept() -> bool:
         joined()
     except CommandError:
         name = settings.DATABASES["default"]["NAME"]
-        print(f"Replays are off: {name} cannot be used. DATABASE_URL may name another.", file=sys.stderr)
+        print(UNKEPT.format(name), file=sys.stderr)
         return False
     return True
 
