@@ -209,6 +209,20 @@ class LoginForm(forms.Form):
     password = forms.CharField(max_length=1_000, strip=False)
 
 
+class PasswordForm(forms.Form):
+    """One's own password: the old one, and twice the new one."""
+
+    old = forms.CharField(max_length=1_000, strip=False)
+    new = forms.CharField(max_length=1_000, strip=False)
+    again = forms.CharField(max_length=1_000, strip=False)
+
+    def clean(self) -> dict[str, Any]:
+        found = super().clean() or self.cleaned_data
+        if found.get("new") and found.get("again") and found["new"] != found["again"]:
+            self.add_error("again", "This is not the same as the new password.")
+        return found
+
+
 class ReplaysParameters(Parameters):
     state = Text()
     store = Text()

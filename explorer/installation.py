@@ -20,6 +20,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from explorer.database import LOCK_SECONDS
 from explorer.models import ONLY, Installation
+from explorer.people.serving import served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,8 +54,7 @@ def adopt(*, new_token: bool = False) -> bool:
     if not settings.EXPLORER_SHARED:
         return _kept()
     shared = renewed() if new_token else joined()
-    if not os.environ.get("EXPLORER_SECRET_KEY"):
-        settings.SECRET_KEY = shared.secret_key
+    _take_key(shared)
     settings.EXPLORER_TOKEN = settings.EXPLORER_TOKEN or shared.token
     return True
 
@@ -77,12 +77,19 @@ def renewed() -> Installation:
 def _kept() -> bool:
     """Make this user's own database ready, or say that it cannot be."""
     try:
-        joined()
+        own = joined()
     except CommandError:
         name = settings.DATABASES["default"]["NAME"]
         print(UNKEPT.format(name), file=sys.stderr)
         return False
+    if served():  # so that users stay logged in when it starts again
+        _take_key(own)
     return True
+
+
+def _take_key(shared: Installation) -> None:
+    if not os.environ.get("EXPLORER_SECRET_KEY"):
+        settings.SECRET_KEY = shared.secret_key
 
 
 def _found() -> Installation | None:

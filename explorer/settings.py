@@ -28,6 +28,11 @@ EXPLORER_READ_ONLY = os.environ.get("EXPLORER_READ_ONLY", "").lower() in {"1", "
 # Served to users who log in, and to visitors of this role who do not. Otherwise the token is needed.
 EXPLORER_USERS = os.environ.get("EXPLORER_USERS", "").lower() in {"1", "true", "yes"}
 EXPLORER_ANONYMOUS = os.environ.get("EXPLORER_ANONYMOUS", "")
+# Names beside loopback's that it is reached by, and origins that forms may come from.
+EXPLORER_HOSTS = os.environ.get("EXPLORER_HOSTS", "").replace(",", " ").split()
+CSRF_TRUSTED_ORIGINS = os.environ.get("EXPLORER_TRUSTED_ORIGINS", "").replace(",", " ").split()
+# Users may log in over plain HTTP; otherwise cookies go over TLS only.
+EXPLORER_INSECURE_HTTP = os.environ.get("EXPLORER_INSECURE_HTTP", "").lower() in {"1", "true", "yes"}
 # So many proxies in front of this server name the client's address in X-Forwarded-For.
 EXPLORER_PROXIES = int(os.environ.get("EXPLORER_PROXIES", "0"))
 # The graphs that replays run: a langgraph.json, and name=path.py:variable.
@@ -39,7 +44,10 @@ EXPLORER_LEASE_SECONDS = int(os.environ.get("EXPLORER_LEASE_SECONDS", "30"))
 EXPLORER_GRACE_SECONDS = int(os.environ.get("EXPLORER_GRACE_SECONDS", "10"))
 EXPLORER_IMPORT_SECONDS = 120
 EXPLORER_CONCURRENCY = int(os.environ.get("EXPLORER_CONCURRENCY", "2"))
-ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *EXPLORER_HOSTS]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if EXPLORER_PROXIES else None
+# Browsers remember for so long that this host speaks TLS, on all its ports.
+SECURE_HSTS_SECONDS = int(os.environ.get("EXPLORER_HSTS_SECONDS", "3600"))
 
 SECRET_KEY = os.environ.get("EXPLORER_SECRET_KEY") or get_random_secret_key()
 DEBUG = False
@@ -98,9 +106,23 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 16 << 20  # a state that was edited
 # A session ends after so long without a request.
 SESSION_COOKIE_AGE = int(float(os.environ.get("EXPLORER_SESSION_HOURS", "12")) * 3600)
 SESSION_COOKIE_NAME = "explorer_session"
+SESSION_COOKIE_SECURE = bool(EXPLORER_USERS or EXPLORER_ANONYMOUS) and not EXPLORER_INSECURE_HTTP
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 10},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+# These look for Django's own middleware by name. What theirs would do is done in explorer/middleware/, on the
+# event loop: its headers, the frame, and the CSRF check, which is Django's (tests/explorer/test_deploy.py).
+SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002", "security.W003"]
 
 CSRF_COOKIE_NAME = "explorer_csrf"
 CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE
 CSRF_FAILURE_VIEW = "explorer.errors.csrf_failed"
 
 CONTENT_SECURITY_POLICY = {

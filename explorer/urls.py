@@ -16,6 +16,7 @@ from explorer.views.edit import edit
 from explorer.views.fork import fork
 from explorer.views.help import help_page
 from explorer.views.login import login, logout
+from explorer.views.password import password
 from explorer.views.raw import raw
 from explorer.views.replay import replay
 from explorer.views.replays import replays, thread_replays
@@ -39,6 +40,7 @@ urlpatterns = [
     path("", allowed(stores, GET=READ), name="stores"),
     path("login/", allowed(login, GET=ANYBODY, POST=ANYBODY), name="login"),
     path("logout/", allowed(logout, POST=ANYBODY), name="logout"),
+    path("password/", allowed(password, GET=READ, POST=READ), name="password"),
     path("help/", allowed(help_page, GET=READ), name="help"),
     path("s/<slug:store>/", allowed(store, GET=READ), name="store"),
     path("s/<slug:store>/threads/", allowed(threads, GET=READ), name="threads"),

@@ -23,6 +23,7 @@ from explorer.errors import error_page, for_programs, store_error
 from explorer.people import sessions
 from explorer.people.roles import NOBODY, PROGRAM, Person
 from explorer.people.routes import is_open
+from explorer.people.serving import served
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,7 +41,7 @@ def access(get_response: Next) -> Next:
     """Admit a request with its `person`, or say how to get in."""
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
-        if sessions.served():
+        if served():
             return await _to_users(request, get_response)
         return await _locally(request, get_response)
 

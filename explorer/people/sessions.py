@@ -24,15 +24,10 @@ if TYPE_CHECKING:
 NOTED = timedelta(minutes=5)  # at most so often a session is told that somebody is still there
 
 
-def served() -> bool:
-    """Tell whether the explorer is served to users, not to whoever has the token of a local run."""
-    return bool(settings.EXPLORER_USERS or settings.EXPLORER_ANONYMOUS)
-
-
 def visitor() -> Person | None:
     """Return who somebody without a login is, where such people are let in."""
     role = settings.EXPLORER_ANONYMOUS
-    return Person("visitor", (role,)) if role else None
+    return Person("", (role,)) if role else None
 
 
 def identify(request: HttpRequest) -> Person | None:

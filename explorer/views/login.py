@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib import auth
 from django.contrib.auth.models import User
 from django.utils.http import escape_leading_slashes, url_has_allowed_host_and_scheme
@@ -12,10 +13,11 @@ from checkpoints.errors import NotFound, StoreError
 from explorer import writing
 from explorer.audit import audited
 from explorer.database.threads import in_database
-from explorer.errors import status_of
+from explorer.errors import error_page, status_of
 from explorer.forms import LoginForm, LoginParameters
 from explorer.people import sessions, throttle
 from explorer.people.roles import NOBODY, Person, who
+from explorer.people.serving import served
 from explorer.rendering import screen
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
+PLAIN = "This page has come over plain HTTP, so a password could be read on its way."
+USE_TLS = (
+    "Open it with https://. Whoever administers this explorer finds in docs/people.md how it speaks TLS."
+)
 LOCAL = "Nobody logs in here: this explorer runs for whoever started it."
 
 
@@ -34,6 +40,8 @@ class WrongLogin(StoreError):
 
 async def login(request: HttpRequest) -> HttpResponse:
     _require_users()
+    if not (request.is_secure() or settings.EXPLORER_INSECURE_HTTP):
+        return error_page(request, 403, PLAIN, USE_TLS)
     then = _safe(LoginParameters.read(request.GET)["next"] or "")
     form = LoginForm(request.POST or None)
     problem, status, wait = "", 422 if form.is_bound else 200, 0
@@ -98,5 +106,5 @@ def _safe(then: str) -> str:
 
 
 def _require_users() -> None:
-    if not sessions.served():
+    if not served():
         raise NotFound(LOCAL, advice="Open the address that the command printed.")

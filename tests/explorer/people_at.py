@@ -19,6 +19,7 @@ QUICK = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 def serve_to_users(settings: SettingsWrapper, anonymous: str = "") -> None:
     """Serve to users, whose passwords are hashed quickly."""
     settings.EXPLORER_USERS, settings.EXPLORER_ANONYMOUS = True, anonymous
+    settings.EXPLORER_INSECURE_HTTP, settings.SESSION_COOKIE_SECURE = True, False
     settings.PASSWORD_HASHERS = QUICK
 
 
