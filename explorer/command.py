@@ -23,17 +23,21 @@ from explorer import logs, server
 from explorer.copying import COPY, add_copy_arguments, copy
 from explorer.diagnosis import as_json, as_text
 from explorer.graphs.sources import GraphsRefused
+from explorer.people import command as people
+from explorer.people import serving
+from explorer.people.serving import add_people_arguments
 from explorer.replays import beside
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 EXPLORE = "Open LangGraph checkpoint stores in the browser."
 DOCTOR = "Tell what a store is and whether all of it can be read, without showing any content."
 EPILOG = (
     "checkpoint-explorer doctor PATH tells what a store is and whether all of it can be read. "
     "checkpoint-explorer copy FROM TO --thread ID copies a thread from one store to another. "
-    "checkpoint-explorer worker PATH-OR-URL --graphs langgraph.json runs replays that a server has queued."
+    "checkpoint-explorer worker PATH-OR-URL --graphs langgraph.json runs replays that a server has queued. "
+    "checkpoint-explorer createuser NAME --role ROLE makes a user; listusers and removeuser go with it."
 )
 WORKER = "Run replays that are asked for at a server over the same DATABASE_URL."
 NO_GRAPH = "Name a graph to run: --graphs langgraph.json, or --graph agent=path/to/agent.py:graph"
@@ -70,9 +74,13 @@ def explore(options: Namespace) -> int:
         return 1
     settings.EXPLORER_TOKEN = options.token or settings.EXPLORER_TOKEN
     settings.EXPLORER_READ_ONLY = options.read_only or settings.EXPLORER_READ_ONLY
+    serving.configure(options)
     runs = _configure_graphs(options) and not options.no_worker and not settings.EXPLORER_READ_ONLY
     kept = installation.adopt(new_token=options.new_token)
-    binding = server.bind(options.host, options.port, settings.EXPLORER_TOKEN)
+    serving.check(kept, options.host)
+    serving.require_safe(options)
+    tls = (options.tls_cert, options.tls_key) if options.tls_cert else None
+    binding = server.bind(options.host, options.port, settings.EXPLORER_TOKEN, tls)
     server.configure(binding, options.stores)
     print(f"Checkpoint Explorer is at {binding.url}\nStop it with Ctrl-C.", flush=True)
     server.serve(binding, browser=not options.no_browser, worker=kept and runs)
@@ -139,7 +147,9 @@ def doctor(options: Namespace) -> int:
 
 def add_explore_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("stores", nargs="*", metavar="PATH-OR-URL", help="a store to open")
-    parser.add_argument("--host", default=server.DEFAULT_HOST, help="loopback address (%(default)s)")
+    parser.add_argument(
+        "--host", default=server.DEFAULT_HOST, help="address to listen on (%(default)s); others need users"
+    )
     parser.add_argument(
         "--port", type=_port, default=server.DEFAULT_PORT, help="default %(default)s; 0: any free one"
     )
@@ -149,6 +159,7 @@ def add_explore_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--no-worker", action="store_true", help="leave replays to workers that run on their own"
     )
+    add_people_arguments(parser)
     parser.add_argument("--token", help="use this token instead of a random one")
     parser.add_argument(
         "--new-token", action="store_true", help="give the servers over DATABASE_URL another token"
@@ -174,20 +185,24 @@ def add_doctor_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+COMMANDS: Mapping[str, tuple[str, Callable[[ArgumentParser], None], Callable[[Namespace], int]]] = {
+    "worker": (WORKER, add_worker_arguments, worker),
+    "doctor": (DOCTOR, add_doctor_arguments, doctor),
+    "copy": (COPY, add_copy_arguments, copy),
+    "createuser": (people.CREATE, people.add_create_arguments, people.create),
+    "listusers": (people.LIST, lambda parser: None, people.show),
+    "removeuser": (people.REMOVE, people.add_remove_arguments, people.remove),
+}
+
+
 def _parse(arguments: list[str]) -> Namespace:
-    """Parse `doctor …`, `copy …`, `worker …` and everything else; a store of that name is `./doctor`."""
-    if arguments[:1] == ["worker"]:
-        parser = Parser("checkpoint-explorer worker", description=WORKER)
-        add_worker_arguments(parser)
-        return parser.parse_args(arguments[1:], Namespace(run=worker))
-    if arguments[:1] == ["doctor"]:
-        parser = Parser("checkpoint-explorer doctor", description=DOCTOR)
-        add_doctor_arguments(parser)
-        return parser.parse_args(arguments[1:], Namespace(run=doctor))
-    if arguments[:1] == ["copy"]:
-        parser = Parser("checkpoint-explorer copy", description=COPY)
-        add_copy_arguments(parser)
-        return parser.parse_args(arguments[1:], Namespace(run=copy))
+    """Parse `doctor …`, `copy …` and so on, and everything else; a store of that name is `./doctor`."""
+    name = arguments[0] if arguments else ""
+    if name in COMMANDS:
+        words, add_arguments, run = COMMANDS[name]
+        parser = Parser(f"checkpoint-explorer {name}", description=words)
+        add_arguments(parser)
+        return parser.parse_args(arguments[1:], Namespace(run=run))
     parser = Parser("checkpoint-explorer", description=EXPLORE, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=__version__)
     add_explore_arguments(parser)

@@ -14,6 +14,7 @@ from checkpoints.steps import DELTA_COUNTERS, steps
 from checkpoints.stores import read
 from checkpoints.stores.records import Size
 from explorer import addresses, tilde, writing
+from explorer.audit import audited
 from explorer.bounds import CHANNELS, first
 from explorer.changes import is_own
 from explorer.editing import MOST, Asked, Edited, Field, Held, edited, field, items_of
@@ -22,6 +23,7 @@ from explorer.forks import Prospect, Written, busy, prospect, written
 from explorer.forms import PLACE, EditForm, EditParameters, plain
 from explorer.offload import LARGE, offload
 from explorer.pages import one
+from explorer.people.roles import who
 from explorer.rendering import screen
 from explorer.stores import located
 from explorer.summary import title
@@ -56,6 +58,7 @@ class EditScreen:
     `problem` is why the checkpoint cannot be edited, `error` why what was sent was not done.
     """
 
+    store: str
     id: str
     ns: str
     step: str
@@ -109,8 +112,7 @@ async def edit(request: HttpRequest, store: str, thread: str, checkpoint_id: str
     status = 422 if sent.problem or (form.is_bound and form.errors) else 200
     if action == "fork" and shown.edited and shown.edited.changes:
         try:
-            writing.require(shown.refusal, shown.basis, form.cleaned_data["basis"], shown.back_href)
-            return writing.done(await _forked(form, location, store, loaded, shown.edited))
+            return writing.done(await _forked(request, form, location, loaded, shown))
         except StoreError as error:  # what was typed stays on the page
             shown, status = replace(shown, error=str(error)), status_of(error)
     elif action in ("review", "fork") and not shown.edited and not shown.refusal:
@@ -150,13 +152,20 @@ def _limited(found: Sequence[Asked]) -> Sent:
     return Sent(tuple(found[:MOST]), f"At most {MOST} channels can be edited at once: these are the first.")
 
 
-async def _forked(form: EditForm, location: Location, store: str, loaded: Loaded, new: Edited) -> str:
+async def _forked(
+    request: HttpRequest, form: EditForm, location: Location, loaded: Loaded, shown: EditScreen
+) -> str:
     """Write the fork and return its address."""
-    row = loaded.page.checkpoints[0]
+    row, values = loaded.page.checkpoints[0], shown.edited.values if shown.edited else {}
     thread, ns, id = row.thread_id, row.checkpoint_ns, row.checkpoint_id
-    made = await afork(location, thread, id, ns, values=new.values, seen=row.blob, **form.note)
+    note, person = form.note_of(who(request)), who(request)
+    told = {"checkpoint": id, "namespace": ns, "channels": list(values), "reason": note["reason"]}
+    async with audited(person, "edit", store=shown.store, thread=thread, details=told) as entry:
+        writing.require(shown.refusal, shown.basis, form.cleaned_data["basis"], shown.back_href)
+        made = await afork(location, thread, id, ns, values=values, seen=row.blob, **note)
+        entry.add(made=made.checkpoint_id)
     return addresses.checkpoint(
-        store, thread, made.checkpoint_id, ns=ns, done="edit", former=made.former or ""
+        shown.store, thread, made.checkpoint_id, ns=ns, done="edit", former=made.former or ""
     )
 
 
@@ -189,6 +198,7 @@ def _screen(store: str, loaded: Loaded, sent: Sent) -> EditScreen:
     chosen = dict.fromkeys(each.name for each in sent.asked)
     known, beyond = first([*own, *step.deltas], CHANNELS)
     return EditScreen(
+        store=store,
         id=at.id,
         ns=ns,
         step=number(at.step),

@@ -18,10 +18,12 @@ from checkpoints.stores import read
 from checkpoints.stores.siblings import REPLAY
 from explorer import addresses, stores, writing
 from explorer.asking import subject
+from explorer.audit import audited
 from explorer.database.threads import in_database
 from explorer.models import Replay, State
 from explorer.offload import offload
 from explorer.outcome import Outcome, Ran, outcome
+from explorer.people.roles import who
 from explorer.progress import LINES, ProgressLine, progress_lines
 from explorer.rendering import screen
 from explorer.replays import graphs, requests
@@ -136,9 +138,11 @@ async def events(request: HttpRequest, replay: UUID) -> StreamingHttpResponse:
 
 
 async def cancel(request: HttpRequest, replay: UUID) -> HttpResponse:
-    writing.require_not_read_only()
-    await in_database(found, replay)
-    await in_database(requests.cancel, replay)
+    row = await in_database(found, replay)
+    told, person = {"replay": replay}, who(request)
+    async with audited(person, "cancel", store=row.store, thread=row.thread_id, details=told):
+        writing.require_not_read_only()
+        await in_database(requests.cancel, replay, person.signature)
     return writing.done(addresses.replay(replay))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -13,16 +13,18 @@ from checkpoints.errors import NotWritable
 from explorer import addresses, stores, tilde
 from explorer.asking import MOST_SECONDS, MOST_STEPS, SECONDS_LIMIT, STEP_LIMIT, AskRefused, Wish, request_of
 from explorer.asking import subject as subject_of
+from explorer.audit import audited
 from explorer.database.threads import in_database
 from explorer.forms import ReplaysParameters
 from explorer.models import Replay, State
 from explorer.offload import offload
+from explorer.people.roles import who
 from explorer.rendering import screen
 from explorer.replays import graphs, requests
 from explorer.replays.errors import BadRequest
 from explorer.stores import located
 from explorer.views.api import as_json, body, text, told
-from explorer.views.ask import parsed
+from explorer.views.ask import parsed, told_of
 from explorer.views.replay import KINDS, TONES
 from explorer.wording import ago, duration, exact, number
 
@@ -115,9 +117,14 @@ async def _asked(request: HttpRequest, store: str, thread: str) -> HttpResponse:
     found = await subject_of(
         located(store), thread, text(given, "checkpoint_ns"), text(given, "checkpoint_id")
     )
-    if found.refusal:
-        raise NotWritable(found.refusal)
-    made = await in_database(requests.ask, await offload(found.page.weight, request_of, _wish(given), found))
+    wish, person = _wish(given), who(request)
+    wish = replace(wish, author=person.signature or wish.author)
+    asked = told_of(found.page.checkpoints[0], wish.kind, wish.graph, wish.reason)
+    async with audited(person, "replay", store=store, thread=thread, details=asked) as entry:
+        if found.refusal:
+            raise NotWritable(found.refusal)
+        made = await in_database(requests.ask, await offload(found.page.weight, request_of, wish, found))
+        entry.add(replay=made.id)
     return as_json(request, told(made), status=201, address=addresses.replay(made.id))
 
 

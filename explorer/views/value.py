@@ -15,6 +15,7 @@ from checkpoints.stores import read
 from explorer import addresses, writing
 from explorer.forms import ValueParameters, as_path
 from explorer.offload import LARGE, offload
+from explorer.people.roles import FORK, who
 from explorer.rendering import screen
 from explorer.stores import located
 from explorer.values import ValueView, value_address, value_view
@@ -41,15 +42,20 @@ class ValueScreen:
 async def value(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
     asked = ValueParameters.read(request.GET)
     asked["part"] = asked["part"] or "values"
-    shown = await read(located(store), lambda opened: _load(opened, store, thread, checkpoint_id, asked))
+    edits = who(request).may(FORK)
+    shown = await read(
+        located(store), lambda opened: _load(opened, store, thread, checkpoint_id, asked, edits=edits)
+    )
     context = {"value": shown, "store": store, "thread": thread}
     return screen(request, "value/page.html", "value/_value.html", context)
 
 
-async def _load(opened: Store, store: str, thread: str, id: str, asked: dict[str, Any]) -> ValueScreen:
+async def _load(
+    opened: Store, store: str, thread: str, id: str, asked: dict[str, Any], *, edits: bool
+) -> ValueScreen:
     size, whole = await _find(opened, thread, id, asked)
     edit = None
-    if asked["part"] == "values" and not await writing.refusal(opened):
+    if edits and asked["part"] == "values" and not await writing.refusal(opened):
         channel = asked["channel"] or ""
         edit = partial(addresses.edit, store, thread, id, ns=asked["ns"] or "", channel=channel)
     return await offload(size, lambda: _screen(store, thread, id, asked, _part(whole(), asked), edit))
