@@ -101,7 +101,8 @@ async def _candidates(
     criteria: Criteria, asked: Mapping[str, ThreadKey | None], store: Store
 ) -> tuple[list[ThreadKey], tuple[str, ...]]:
     if asked:
-        keys = await store.existing([key for key in asked.values() if key])
+        existing = await store.existing([key for key in asked.values() if key])
+        keys = [key for key in existing if key.begins(criteria.prefix)]
     else:
         keys = await store.candidates(criteria)
     return keys, store.tables
@@ -109,7 +110,6 @@ async def _candidates(
 
 async def _selected(criteria: Criteria, store: Store, keys: Sequence[ThreadKey]) -> list[Measured]:
     """Look at some threads: at what is cheapest first."""
-    keys = [key for key in keys if key.begins(criteria.prefix)]
     keys = await store.narrowed(keys, criteria)
     if criteria.status is not None:
         keys = await with_status(store, keys, criteria.status)

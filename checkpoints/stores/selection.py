@@ -7,7 +7,6 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from checkpoints.snapshot import id_time
-from checkpoints.stores.records import Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from checkpoints.stores.records import CheckpointRow, WriteRow
 
+TABLES = ("checkpoints", "writes", "blobs")
 MARK_BYTES = 12
 
 
@@ -41,8 +41,8 @@ class Held:
     """One thread as a store holds it: rows and bytes by table, in all namespaces.
 
     The bytes are those of the columns with content, as stored: of PostgreSQL's documents after compression.
-    In SQLite there are no `blobs`. `newest` is the greatest checkpoint id, of the writes where there is no
-    checkpoint. `activity` is the time in the greatest id of all, None where that has none.
+    In SQLite there are no `blobs`. `newest` is the greatest checkpoint id, also of a checkpoint that only has
+    writes, and empty where there are nothing but blobs.
 
     `mark` is another text when a row was added, removed or put again since.
     """
@@ -56,8 +56,12 @@ class Held:
     blob_bytes: int
     namespaces: int
     newest: str
-    activity: datetime | None
     mark: str
+
+    @property
+    def activity(self) -> datetime | None:
+        """The time in the newest id, None where it has none."""
+        return id_time(self.newest)
 
     @property
     def rows(self) -> int:
@@ -113,51 +117,40 @@ class Head(NamedTuple):
     writes: tuple[WriteRow, ...] = ()
 
 
-class Part(NamedTuple):
-    """What one table has of a thread in one namespace. `stamp` is another one when a row was put there."""
-
-    rows: int
-    bytes: int
-    newest: str | None
-    stamp: int
+Part: TypeAlias = tuple[int, str, int, int, str, int]
+"""What one table has of a thread in one namespace: the table's place in `TABLES`, the namespace, rows, bytes,
+the newest checkpoint's id, and a number that is another one when a row was put there."""
 
 
-Parts: TypeAlias = dict[str, list[tuple[str, Part]]]
-"""By table, `checkpoints`, `writes` and `blobs`: each namespace and its part."""
-
-
-def added_up(keys: Iterable[ThreadKey], found: Mapping[ThreadKey, Parts]) -> list[tuple[ThreadKey, Held]]:
-    """Add up what the tables hold of each of these threads, in this order; without a row there is none."""
+def added_up(
+    keys: Iterable[ThreadKey], found: Mapping[ThreadKey, Sequence[Part]]
+) -> list[tuple[ThreadKey, Held]]:
+    """Add up what the tables have of each of these threads, in this order; without a row there is none."""
     return [(key, _held(key, found[key])) for key in keys if key in found]
 
 
-def _held(key: ThreadKey, parts: Parts) -> Held:
-    tables = [parts.get(name, []) for name in ("checkpoints", "writes", "blobs")]
-    checkpoints, writes, blobs = (_size(table) for table in tables)
-    newest, written = _greatest(tables[0]), _greatest(tables[1])
+def _held(key: ThreadKey, parts: Sequence[Part]) -> Held:
+    rows, sizes, newest, namespaces = [0, 0, 0], [0, 0, 0], "", set()
+    for table, ns, count, size, id, _ in parts:
+        rows[table] += count
+        sizes[table] += size
+        namespaces.add(ns)
+        if id > newest:
+            newest = id
     return Held(
-        thread_id=key.shown,
-        checkpoints=checkpoints.rows,
-        writes=writes.rows,
-        blobs=blobs.rows,
-        checkpoint_bytes=checkpoints.bytes,
-        write_bytes=writes.bytes,
-        blob_bytes=blobs.bytes,
-        namespaces=len({ns for table in tables for ns, _ in table}),
-        newest=newest or written,
-        activity=id_time(max(newest, written)),
-        mark=_mark(tables),
+        key.shown,
+        checkpoints=rows[0],
+        writes=rows[1],
+        blobs=rows[2],
+        checkpoint_bytes=sizes[0],
+        write_bytes=sizes[1],
+        blob_bytes=sizes[2],
+        namespaces=len(namespaces),
+        newest=newest,
+        mark=_mark(parts),
     )
 
 
-def _size(table: Sequence[tuple[str, Part]]) -> Size:
-    return Size(sum(part.rows for _, part in table), sum(part.bytes for _, part in table))
-
-
-def _greatest(table: Iterable[tuple[str, Part]]) -> str:
-    return max((part.newest or "" for _, part in table), default="")
-
-
-def _mark(tables: Iterable[list[tuple[str, Part]]]) -> str:
-    told = repr([sorted(table) for table in tables])
-    return blake2b(told.encode(errors="replace"), digest_size=MARK_BYTES).hexdigest()
+def _mark(parts: Iterable[Part]) -> str:
+    told = repr(sorted(parts)).encode(errors="replace")
+    return blake2b(told, digest_size=MARK_BYTES).hexdigest()

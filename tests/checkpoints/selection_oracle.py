@@ -90,12 +90,11 @@ def _fetched(place: Path | str, sql: str) -> list[Any]:
 def numbers(told: list[Told]) -> Numbers:
     """Count one thread."""
     tables = [[row for row in told if row.table == name] for name in ("checkpoints", "writes", "blobs")]
-    newest = [max((row.id for row in table), default="") for table in tables]
     return Numbers(
         tuple(len(table) for table in tables),  # type: ignore[arg-type]
         tuple(sum(row.size for row in table) for table in tables),  # type: ignore[arg-type]
         len({row.ns for row in told}),
-        newest[0] or newest[1],
+        max(row.id for row in told),
     )
 
 

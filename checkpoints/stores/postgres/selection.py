@@ -10,13 +10,13 @@ from checkpoints.stores.budget import LISTED, LISTED_WRITES
 from checkpoints.stores.postgres.places import is_storable
 from checkpoints.stores.postgres.rows import checkpoint_rows, write_rows
 from checkpoints.stores.postgres.search import forms
-from checkpoints.stores.selection import Head, Part, Parts, ThreadKey
+from checkpoints.stores.selection import Head, ThreadKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from checkpoints.stores.postgres.schema import Schema
-    from checkpoints.stores.selection import Criteria
+    from checkpoints.stores.selection import Criteria, Part
 
 _BEGINS = "starts_with(thread_id, %(prefix)s::text)"
 # UNION of distinct ids: each is found by an index alone where there is one to read.
@@ -49,11 +49,11 @@ SELECT thread_id, checkpoint_ns, count(*), sum({size})::int8, {newest}, sum(t.xm
 FROM {table} AS t {of} GROUP BY thread_id, checkpoint_ns
 """.replace("{of}", _OF)
 _NEWEST_ID = "max(checkpoint_id)"
-_TABLES = {  # by their names in a file: the table, the bytes of a row and the newest of the checkpoints
-    "checkpoints": ("checkpoints", "pg_column_size(checkpoint) + pg_column_size(metadata)", _NEWEST_ID),
-    "writes": ("checkpoint_writes", "coalesce(octet_length(blob), 0)", _NEWEST_ID),
-    "blobs": ("checkpoint_blobs", "coalesce(octet_length(blob), 0)", "NULL::text"),
-}
+_TABLES = (  # each with the bytes of a row and the newest of the checkpoints
+    ("checkpoints", "pg_column_size(checkpoint) + pg_column_size(metadata)", _NEWEST_ID),
+    ("checkpoint_writes", "coalesce(octet_length(blob), 0)", _NEWEST_ID),
+    ("checkpoint_blobs", "coalesce(octet_length(blob), 0)", "''::text"),
+)
 _HEADS = """
 SELECT k.thread, ends.ns, (
     SELECT checkpoint_id FROM checkpoints WHERE thread_id = k.thread AND checkpoint_ns = ends.ns
@@ -104,14 +104,14 @@ def narrowed(keys: Sequence[ThreadKey], criteria: Criteria) -> Operation[list[Th
     return [ThreadKey.of_text(id) for id in ids]
 
 
-def parts(keys: Sequence[ThreadKey]) -> Operation[dict[ThreadKey, Parts]]:
-    """Add up what each table holds of these threads; those without a row are left out."""
-    found: dict[ThreadKey, Parts] = {}
+def parts(keys: Sequence[ThreadKey]) -> Operation[dict[ThreadKey, list[Part]]]:
+    """Add up what each table has of these threads."""
+    found: dict[ThreadKey, list[Part]] = {}
     by_id = {text: key for key in keys if (text := key.text) is not None}
-    for name, (table, size, newest) in _TABLES.items():
+    for place, (table, size, newest) in enumerate(_TABLES):
         sql = _PARTS.replace("{table}", table).replace("{size}", size).replace("{newest}", newest)
-        for id, ns, *part in (yield Statement(sql, {"ids": list(by_id)}, once=True)):
-            found.setdefault(by_id[id], {}).setdefault(name, []).append((ns, Part(*part)))
+        for id, *part in (yield Statement(sql, {"ids": list(by_id)}, once=True)):
+            found.setdefault(by_id[id], []).append((place, *part))
     return found
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BUSY_SECONDS = 2.0
 READ_SECONDS = 10.0
+CACHE_KIB, PASSING_KIB = 65_536, 16_384  # of pages; and where a long read passes most of them but once
 DEADLINE_STEPS = 20_000  # virtual machine steps between looks at the clock, well under a millisecond
 
 _SETTINGS = (
@@ -34,7 +35,6 @@ _SETTINGS = (
     "PRAGMA cell_size_check=ON",
     "PRAGMA mmap_size=0",
     "PRAGMA temp_store=MEMORY",
-    "PRAGMA cache_size=-65536",
     "PRAGMA query_only=ON",
     "SELECT 1 FROM json_each('[]'), pragma_table_info('checkpoints')",  # declared now, denied later
 )
@@ -99,7 +99,7 @@ def _connect(opening: Opening, name: str, seconds: float | None) -> Connected:
         opening.uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
     try:
-        _guard(conn, READ_SECONDS if seconds is None else seconds)
+        _guard(conn, seconds)
         if opening.journal_mode == "wal":
             # All answers of one read see one state. Not so in a rollback file: there readers stop the writer.
             conn.execute("BEGIN")
@@ -111,12 +111,13 @@ def _connect(opening: Opening, name: str, seconds: float | None) -> Connected:
     return Connected(conn, opening, schema)
 
 
-def _guard(conn: sqlite3.Connection, seconds: float) -> None:
+def _guard(conn: sqlite3.Connection, seconds: float | None) -> None:
     conn.text_factory = _TEXT
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + (READ_SECONDS if seconds is None else seconds)
     conn.set_progress_handler(lambda: time.monotonic() > deadline, DEADLINE_STEPS)
     for setting in _SETTINGS:
         conn.execute(setting)
+    conn.execute(f"PRAGMA cache_size=-{CACHE_KIB if seconds is None else PASSING_KIB}")
 
 
 def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:

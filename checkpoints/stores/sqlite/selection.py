@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any, Final
 from checkpoints.snapshot import id_time
 from checkpoints.statements import Operation, Statement
 from checkpoints.stores.budget import LISTED, LISTED_WRITES, METADATA_BYTES
-from checkpoints.stores.selection import Head, Part, Parts, ThreadKey
+from checkpoints.stores.selection import Head, ThreadKey, added_up
 from checkpoints.stores.sqlite.rows import HEAD, StoredId, checkpoint_rows, size_of, write_rows
 from checkpoints.stores.sqlite.search import MATCHES, bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from checkpoints.stores.selection import Criteria
+    from checkpoints.stores.selection import Criteria, Held, Part
     from checkpoints.stores.sqlite.schema import Schema
 
 SCAN: Final = 5_000  # thread ids by chunk
 MOST: Final = 1_000  # threads that one statement looks at
 ANY: Final = StoredId("")
 
-_KEY = "typeof({id}), CASE typeof({id}) WHEN 'text' THEN CAST({id} AS BLOB) ELSE {id} END"
+_KEY = "CASE typeof({id}) WHEN 'text' THEN CAST({id} AS BLOB) ELSE {id} END, typeof({id})"
 _SCAN = """
 WITH RECURSIVE ids(id) AS (
     SELECT min(thread_id) FROM {table} {start}
@@ -59,8 +59,8 @@ SELECT {key}, ifnull(CAST(max(checkpoint_id) AS TEXT), '')
 FROM {table} WHERE thread_id IN ({ids}) GROUP BY thread_id
 """.replace("{key}", _KEY.format(id="thread_id"))
 _PARTS = """
-SELECT {key}, ifnull(CAST(checkpoint_ns AS TEXT), ''),
-       count(*), sum({size}), CAST(max(checkpoint_id) AS TEXT), {stamp}
+SELECT {key}, {place}, ifnull(CAST(checkpoint_ns AS TEXT), ''),
+       count(*), sum({size}), ifnull(CAST(max(checkpoint_id) AS TEXT), ''), {stamp}
 FROM {table} WHERE thread_id IN ({ids}) GROUP BY thread_id, checkpoint_ns
 """.replace("{key}", _KEY.format(id="thread_id"))
 _SIZES: Final = {
@@ -84,7 +84,7 @@ def existing(schema: Schema, keys: Sequence[ThreadKey]) -> Operation[list[Thread
     sql = _EXISTING.replace("{writes}", schema.sql("{writes}"))
     for at in range(0, len(keys), MOST):
         rows = yield _of(sql, keys[at : at + MOST], row="({})")
-        found.update(ThreadKey(raw, kind) for kind, raw in rows)
+        found.update(ThreadKey(raw, kind) for raw, kind in rows)
     return [key for key in keys if key in found]
 
 
@@ -102,7 +102,7 @@ def narrowed(schema: Schema, keys: Sequence[ThreadKey], criteria: Criteria) -> O
     if criteria.idle_since is not None and keys:
         newest: dict[ThreadKey, str] = {}
         for table in tables(schema):
-            for kind, raw, id in (yield _of(_NEWEST.replace("{table}", table), keys)):
+            for raw, kind, id in (yield _of(_NEWEST.replace("{table}", table), keys)):
                 key = ThreadKey(raw, kind)
                 newest[key] = max(id, newest.get(key, ""))
         times = {key: id_time(id) for key, id in newest.items()}
@@ -111,20 +111,20 @@ def narrowed(schema: Schema, keys: Sequence[ThreadKey], criteria: Criteria) -> O
         if keys:
             wanted = (name, value, METADATA_BYTES, bytes_of(value))
             rows = yield _of(_MATCHING, keys, wanted, row="({})")
-            matching = {ThreadKey(raw, kind) for kind, raw in rows}
+            matching = {ThreadKey(raw, kind) for raw, kind in rows}
             keys = [key for key in keys if key in matching]
     return list(keys)
 
 
-def parts(schema: Schema, keys: Sequence[ThreadKey]) -> Operation[dict[ThreadKey, Parts]]:
-    """Add up what each table holds of these threads; those without a row are left out."""
-    found: dict[ThreadKey, Parts] = {}
-    for table in tables(schema):
+def measured(schema: Schema, keys: Sequence[ThreadKey]) -> Operation[list[tuple[ThreadKey, Held]]]:
+    """Add up what is held of these threads, in this order; those without a row are left out."""
+    found: dict[Any, list[Part]] = {}
+    for place, table in enumerate(tables(schema)):
         stamp = "max(rowid)" if schema.rowid else "0"
-        sql = _PARTS.replace("{table}", table).replace("{size}", _SIZES[table]).replace("{stamp}", stamp)
-        for kind, raw, ns, *part in (yield _of(sql, keys)):
-            found.setdefault(ThreadKey(raw, kind), {}).setdefault(table, []).append((ns, Part(*part)))
-    return found
+        sql = _PARTS.replace("{table}", table).replace("{size}", _SIZES[table])
+        for row in (yield _of(sql.replace("{stamp}", stamp).replace("{place}", str(place)), keys)):
+            found.setdefault(row[:2], []).append(row[2:])
+    return added_up(keys, found)
 
 
 def heads(schema: Schema, keys: Sequence[ThreadKey]) -> Operation[list[Head]]:
@@ -148,25 +148,24 @@ def _scanned(schema: Schema, table: str, place: str, prefix: str) -> Operation[l
     sql = _SCAN.replace("{table}", table).replace("{place}", place).replace("{scan}", str(SCAN))
     while True:
         rows = yield Statement(sql.replace("{start}", start), bound)
-        keys = [(at, ThreadKey(raw, kind)) for kind, raw, at in rows]
-        found += [(at, key) for at, key in keys if at is not None and key.begins(prefix)]
+        found += [(at, ThreadKey(raw, kind)) for raw, kind, at in rows if at is not None]
+        last = ThreadKey(*rows[-1][:2]) if rows else None
         # A table may compare without regard to case, so what begins otherwise may stand among the others.
-        if len(rows) < SCAN or not keys[-1][1].begins(prefix, any_case=True):
-            return found
-        last = keys[-1][1]
-        start, bound = f"WHERE thread_id > {_term(last, 1)}", (_value(last),)
+        if len(rows) < SCAN or last is None or not last.begins(prefix, any_case=True):
+            return [(at, key) for at, key in found if key.begins(prefix)]
+        term, value = _bound(last, 1)
+        start, bound = f"WHERE thread_id > {term}", (value,)
 
 
 def _of(sql: str, keys: Sequence[ThreadKey], before: tuple[Any, ...] = (), row: str = "{}") -> Statement:
     """Return the statement for these threads, which are numbered after what is bound before them."""
-    terms = [row.format(_term(key, number)) for number, key in enumerate(keys, len(before) + 1)]
-    return Statement(sql.replace("{ids}", ", ".join(terms)), (*before, *(_value(key) for key in keys)))
+    bound = [_bound(key, number) for number, key in enumerate(keys, len(before) + 1)]
+    terms = ", ".join([row.format(term) for term, _ in bound])
+    return Statement(sql.replace("{ids}", terms), (*before, *(value for _, value in bound)))
 
 
-def _term(key: ThreadKey, number: int) -> str:
-    """Return the SQL of an id as what it is in the database: an equal text of another type is another id."""
-    return f"CAST(?{number} AS TEXT)" if key.kind == "text" and key.text is None else f"?{number}"
-
-
-def _value(key: ThreadKey) -> Any:
-    return key.raw if key.text is None else key.text
+def _bound(key: ThreadKey, number: int) -> tuple[str, Any]:
+    """Return how an id is bound as what it is there: an equal text of another type is another id."""
+    if (text := key.text) is not None:
+        return f"?{number}", text
+    return f"CAST(?{number} AS TEXT)" if key.kind == "text" else f"?{number}", key.raw

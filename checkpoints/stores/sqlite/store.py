@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from contextlib import closing
 from functools import cached_property
@@ -25,7 +24,6 @@ from checkpoints.stores.records import (
     TimelinePage,
     WriteRow,
 )
-from checkpoints.stores.selection import Criteria, Head, Held, ThreadKey, added_up
 from checkpoints.stores.sqlite import selection, threads, timeline, writing
 from checkpoints.stores.sqlite.connection import Connected, connect, named
 from checkpoints.stores.sqlite.forks import SqliteForks
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
     from checkpoints.branches import Tree
     from checkpoints.statements import Operation
     from checkpoints.stores.location import Location
+    from checkpoints.stores.selection import Criteria, Head, Held, ThreadKey
 
 T = TypeVar("T")
 ATTEMPTS = 5
@@ -135,8 +134,7 @@ class SqliteStore:
         return await self._run(selection.heads(self._schema, keys))
 
     async def held(self, keys: Sequence[ThreadKey]) -> list[tuple[ThreadKey, Held]]:
-        found = await self._run(selection.parts(self._schema, keys))
-        return await asyncio.to_thread(added_up, keys, found)
+        return await self._run(selection.measured(self._schema, keys))
 
     async def write_refusal(self) -> str | None:
         return writing.refusal(self.location)
