@@ -175,3 +175,15 @@ class CheckpointChanged(StoreError):
     """The checkpoint is not what it was when its fork was prepared."""
 
     advice = "Nothing was written. Look at it again, then decide anew."
+
+
+class BundleRefused(StoreError):
+    """The file is no bundle, or not as it was written."""
+
+    advice = "Nothing was imported. Take another copy of the file, or export the threads again."
+
+
+class FileInTheWay(StoreError):
+    """A file that was to be made is there already."""
+
+    advice = "Name another file, or delete that one first."

@@ -1,4 +1,4 @@
-"""The command `checkpoint-explorer`. `manage.py explore`, `doctor` and `copy` are the same."""
+"""The command `checkpoint-explorer`. `manage.py explore`, `doctor`, `copy` and so on are the same."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import django
 from django.conf import settings
@@ -20,19 +20,29 @@ from checkpoints.doctor import diagnose
 from checkpoints.errors import StoreError
 from checkpoints.stores import Location
 from explorer import logs, server
+from explorer.bundling import (
+    EXPORT,
+    IMPORT,
+    add_export_arguments,
+    add_import_arguments,
+    export_bundle,
+    import_bundle,
+)
 from explorer.copying import COPY, add_copy_arguments, copy
 from explorer.diagnosis import as_json, as_text
 from explorer.graphs.sources import GraphsRefused
 from explorer.replays import beside
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 EXPLORE = "Open LangGraph checkpoint stores in the browser."
 DOCTOR = "Tell what a store is and whether all of it can be read, without showing any content."
 EPILOG = (
     "checkpoint-explorer doctor PATH tells what a store is and whether all of it can be read. "
     "checkpoint-explorer copy FROM TO --thread ID copies a thread from one store to another. "
+    "checkpoint-explorer export STORE --thread ID --to FILE keeps threads in a file, "
+    "checkpoint-explorer import FILE STORE brings them back. "
     "checkpoint-explorer worker PATH-OR-URL --graphs langgraph.json runs replays that a server has queued."
 )
 WORKER = "Run replays that are asked for at a server over the same DATABASE_URL."
@@ -175,19 +185,12 @@ def add_doctor_arguments(parser: ArgumentParser) -> None:
 
 
 def _parse(arguments: list[str]) -> Namespace:
-    """Parse `doctor …`, `copy …`, `worker …` and everything else; a store of that name is `./doctor`."""
-    if arguments[:1] == ["worker"]:
-        parser = Parser("checkpoint-explorer worker", description=WORKER)
-        add_worker_arguments(parser)
-        return parser.parse_args(arguments[1:], Namespace(run=worker))
-    if arguments[:1] == ["doctor"]:
-        parser = Parser("checkpoint-explorer doctor", description=DOCTOR)
-        add_doctor_arguments(parser)
-        return parser.parse_args(arguments[1:], Namespace(run=doctor))
-    if arguments[:1] == ["copy"]:
-        parser = Parser("checkpoint-explorer copy", description=COPY)
-        add_copy_arguments(parser)
-        return parser.parse_args(arguments[1:], Namespace(run=copy))
+    """Parse `doctor …`, another command, and everything else; a store of that name is `./doctor`."""
+    if arguments and arguments[0] in COMMANDS:
+        description, add_arguments, run = COMMANDS[arguments[0]]
+        parser = Parser(f"checkpoint-explorer {arguments[0]}", description=description)
+        add_arguments(parser)
+        return parser.parse_args(arguments[1:], Namespace(run=run))
     parser = Parser("checkpoint-explorer", description=EXPLORE, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=__version__)
     add_explore_arguments(parser)
@@ -208,3 +211,20 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise ArgumentTypeError("a port is a number from 0 to 65535")
     return int(text)
+
+
+class Command(NamedTuple):
+    """What is called by its name: what it does, its arguments, and what runs it."""
+
+    description: str
+    add_arguments: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], int]
+
+
+COMMANDS = {
+    "copy": Command(COPY, add_copy_arguments, copy),
+    "doctor": Command(DOCTOR, add_doctor_arguments, doctor),
+    "export": Command(EXPORT, add_export_arguments, export_bundle),
+    "import": Command(IMPORT, add_import_arguments, import_bundle),
+    "worker": Command(WORKER, add_worker_arguments, worker),
+}

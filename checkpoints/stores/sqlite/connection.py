@@ -6,7 +6,7 @@ import sqlite3
 import time
 from contextlib import contextmanager
 from operator import methodcaller
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from checkpoints.errors import (
     NotADatabase,
@@ -21,10 +21,11 @@ from checkpoints.stores.sqlite.recovery import recovered
 from checkpoints.stores.sqlite.schema import Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from checkpoints.stores.location import Location
 
+T = TypeVar("T")
 BUSY_SECONDS = 2.0
 READ_SECONDS = 10.0
 DEADLINE_STEPS = 20_000  # virtual machine steps between looks at the clock, well under a millisecond
@@ -65,15 +66,22 @@ class Connected(NamedTuple):
 
 def connect(location: Location) -> Connected:
     """Open a store's file, guarded. The connection is for one thread at a time."""
+    return Connected(*guarded(location, Schema.of))
+
+
+def guarded(
+    location: Location, look: Callable[[sqlite3.Connection, str], T]
+) -> tuple[sqlite3.Connection, Opening, T]:
+    """Open a file that need not be a store, look at its tables, then admit nothing but reading."""
     opening = choose(location.path)
     if opening.stranded:
         opening = recovered(opening)
     try:
-        return _connect(opening, location.name)
+        return _connect(opening, location.name, look)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
             raise
-        return _connect(recovered(opening), location.name)
+        return _connect(recovered(opening), location.name, look)
 
 
 @contextmanager
@@ -90,7 +98,9 @@ def named(name: str) -> Iterator[None]:
         raise StoreDamaged(f"{name} is damaged.") from error
 
 
-def _connect(opening: Opening, name: str) -> Connected:
+def _connect(
+    opening: Opening, name: str, look: Callable[[sqlite3.Connection, str], T]
+) -> tuple[sqlite3.Connection, Opening, T]:
     conn = sqlite3.connect(
         opening.uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
@@ -99,12 +109,12 @@ def _connect(opening: Opening, name: str) -> Connected:
         if opening.journal_mode == "wal":
             # All answers of one read see one state. Not so in a rollback file: there readers stop the writer.
             conn.execute("BEGIN")
-        schema = Schema.of(conn, name)
+        found = look(conn, name)
         conn.set_authorizer(_authorize)
     except BaseException:
         conn.close()
         raise
-    return Connected(conn, opening, schema)
+    return conn, opening, found
 
 
 def _guard(conn: sqlite3.Connection) -> None:
