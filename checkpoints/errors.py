@@ -193,3 +193,15 @@ class TooManyIds(SelectionRefused):
     """A list of more thread ids than one selection takes."""
 
     advice = "Split the list."
+
+
+class BundleRefused(StoreError):
+    """The file is no bundle, or not as it was written."""
+
+    advice = "Nothing was imported. Take another copy of the file, or export the threads again."
+
+
+class FileInTheWay(StoreError):
+    """A file that was to be made is there already."""
+
+    advice = "Name another file, or delete that one first."

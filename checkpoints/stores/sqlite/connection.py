@@ -6,7 +6,7 @@ import sqlite3
 import time
 from contextlib import contextmanager
 from operator import methodcaller
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from checkpoints.errors import (
     NotADatabase,
@@ -21,10 +21,11 @@ from checkpoints.stores.sqlite.recovery import recovered
 from checkpoints.stores.sqlite.schema import Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from checkpoints.stores.location import Location
 
+T = TypeVar("T")
 BUSY_SECONDS = 2.0
 READ_SECONDS = 10.0
 CACHE_KIB, PASSING_KIB = 65_536, 16_384  # of pages; and where a long read passes most of them but once
@@ -65,15 +66,22 @@ class Connected(NamedTuple):
 
 def connect(location: Location, seconds: float | None = None) -> Connected:
     """Open a store's file, guarded, to be read for so long. The connection is for one thread at a time."""
+    return Connected(*guarded(location, Schema.of, seconds))
+
+
+def guarded(
+    location: Location, look: Callable[[sqlite3.Connection, str], T], seconds: float | None = None
+) -> tuple[sqlite3.Connection, Opening, T]:
+    """Open a file that need not be a store, look at its tables, then admit nothing but reading."""
     opening = choose(location.path)
     if opening.stranded:
         opening = recovered(opening)
     try:
-        return _connect(opening, location.name, seconds)
+        return _connect(opening, location.name, look, seconds)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
             raise
-        return _connect(recovered(opening), location.name, seconds)
+        return _connect(recovered(opening), location.name, look, seconds)
 
 
 @contextmanager
@@ -94,7 +102,9 @@ def named(name: str, seconds: float | None = None) -> Iterator[None]:
         raise StoreDamaged(f"{name} is damaged.") from error
 
 
-def _connect(opening: Opening, name: str, seconds: float | None) -> Connected:
+def _connect(
+    opening: Opening, name: str, look: Callable[[sqlite3.Connection, str], T], seconds: float | None
+) -> tuple[sqlite3.Connection, Opening, T]:
     conn = sqlite3.connect(
         opening.uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
@@ -103,12 +113,12 @@ def _connect(opening: Opening, name: str, seconds: float | None) -> Connected:
         if opening.journal_mode == "wal":
             # All answers of one read see one state. Not so in a rollback file: there readers stop the writer.
             conn.execute("BEGIN")
-        schema = Schema.of(conn, name)
+        found = look(conn, name)
         conn.set_authorizer(_authorize)
     except BaseException:
         conn.close()
         raise
-    return Connected(conn, opening, schema)
+    return conn, opening, found
 
 
 def _guard(conn: sqlite3.Connection, seconds: float | None) -> None:
