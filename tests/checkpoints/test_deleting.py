@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from backends import IN_SQLITE
 from graphs import chat, config, nested, official_saver, run_all
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSqliteSaver
 
 from checkpoints.deleting import deleting
@@ -240,7 +240,7 @@ def test_a_thread_that_its_agent_goes_on_with_is_told_as_left(backend: Backend, 
         graph = chat(saver)
 
         def told(rows: Mapping[str, int]) -> None:
-            graph.invoke({"messages": [HumanMessage("I am back")]}, config("long"))
+            graph.update_state(config("long"), {"messages": [AIMessage("I am back")]}, as_node="agent")
 
         removed = deleter.delete(["long"], told)
     assert removed.left == {"long"}
