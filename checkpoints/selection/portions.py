@@ -31,7 +31,7 @@ class Pace(NamedTuple):
 
 # SQLite lets go of the interpreter while it reads; a file without a WAL is locked for the time of a portion.
 # A server has workers of its own, and reads a table once for all of a portion.
-PACES = {"sqlite": Pace(2, 20, 1_000), "postgres": Pace(1, 20_000, 20_000)}
+PACES = {"sqlite": Pace(2, 20, 1_000), "postgres": Pace(1, 100_000, 100_000)}
 FEW = 200  # threads that are not worth another connection
 PORTION_SECONDS = 0.02
 

@@ -126,7 +126,7 @@ def added_up(
     keys: Iterable[ThreadKey], found: Mapping[ThreadKey, Sequence[Part]]
 ) -> list[tuple[ThreadKey, Held]]:
     """Add up what the tables have of each of these threads, in this order; without a row there is none."""
-    return [(key, _held(key, found[key])) for key in keys if key in found]
+    return [(key, _held(key, found[key])) for key in keys if found.get(key)]
 
 
 def _held(key: ThreadKey, parts: Sequence[Part]) -> Held:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.snapshot import id_time
-from checkpoints.statements import Operation, Statement
+from checkpoints.statements import Operation, Row, Statement
 from checkpoints.stores.budget import LISTED, LISTED_WRITES
 from checkpoints.stores.postgres.places import is_storable
 from checkpoints.stores.postgres.rows import checkpoint_rows, write_rows
@@ -39,15 +39,17 @@ WHERE (metadata @> jsonb_build_object(%(key)s::text, %(text)s::jsonb)
   AND metadata -> %(key)s::text IN (%(text)s::jsonb, %(json)s::jsonb)
   AND {begins}
 """.replace("{begins}", _BEGINS)
-_OF = "JOIN unnest(%(ids)s::text[]) AS wanted (thread_id) USING (thread_id)"
+# Not a join, for which all of a table would be sorted, values and all.
 _NEWEST = """
-SELECT thread_id, max(checkpoint_id) FROM {table} {of} GROUP BY thread_id
-""".replace("{of}", _OF)
+SELECT thread_id, max(checkpoint_id) FROM {table} WHERE thread_id = ANY(%(ids)s::text[]) GROUP BY thread_id
+"""
 # A row that is put again has the number of another transaction.
 _PARTS = """
-SELECT thread_id, checkpoint_ns, count(*), sum({size})::int8, {newest}, sum(t.xmin::text::int8)::int8
-FROM {table} AS t {of} GROUP BY thread_id, checkpoint_ns
-""".replace("{of}", _OF)
+SELECT thread_id, checkpoint_ns, count(*), sum({size})::int8, {newest}, sum(xmin::text::int8)::int8
+FROM {table} WHERE thread_id = ANY(%(ids)s::text[]) GROUP BY thread_id, checkpoint_ns
+"""
+# A group for each of many threads, without files of its own.
+_ROOM = "SET LOCAL work_mem = '32MB'"
 _NEWEST_ID = "max(checkpoint_id)"
 _TABLES = (  # each with the bytes of a row and the newest of the checkpoints
     ("checkpoints", "pg_column_size(checkpoint) + pg_column_size(metadata)", _NEWEST_ID),
@@ -80,6 +82,7 @@ def candidates(criteria: Criteria) -> Operation[list[ThreadKey]]:
     """List the threads that begin like the prefix; where metadata are asked for, those that have them."""
     if not is_storable(criteria.prefix, *(text for pair in criteria.metadata for text in pair)):
         return []
+    yield Statement(_ROOM)
     if criteria.metadata:
         return [ThreadKey.of_text(id) for id in (yield from _matching(criteria))]
     rows = yield Statement(_EVERY, {"prefix": criteria.prefix}, once=True)
@@ -91,6 +94,7 @@ def narrowed(keys: Sequence[ThreadKey], criteria: Criteria) -> Operation[list[Th
     ids = _ids(keys)
     if criteria.idle_since is not None and ids:
         newest: dict[str, str] = {}
+        yield Statement(_ROOM)
         for table in ("checkpoints", "checkpoint_writes"):
             for id, last in (yield Statement(_NEWEST.replace("{table}", table), {"ids": ids})):
                 newest[id] = max(last, newest.get(id, ""))
@@ -104,15 +108,18 @@ def narrowed(keys: Sequence[ThreadKey], criteria: Criteria) -> Operation[list[Th
     return [ThreadKey.of_text(id) for id in ids]
 
 
-def parts(keys: Sequence[ThreadKey]) -> Operation[dict[ThreadKey, list[Part]]]:
-    """Add up what each table has of these threads."""
-    found: dict[ThreadKey, list[Part]] = {}
-    by_id = {text: key for key in keys if (text := key.text) is not None}
-    for place, (table, size, newest) in enumerate(_TABLES):
-        sql = _PARTS.replace("{table}", table).replace("{size}", size).replace("{newest}", newest)
-        for id, *part in (yield Statement(sql, {"ids": list(by_id)}, once=True)):
-            found.setdefault(by_id[id], []).append((place, *part))
-    return found
+def tallied(place: int, keys: Sequence[ThreadKey]) -> Operation[list[Row]]:
+    """Add up what one table has of these threads, by namespace."""
+    table, size, newest = _TABLES[place]
+    sql = _PARTS.replace("{table}", table).replace("{size}", size).replace("{newest}", newest)
+    yield Statement(_ROOM)
+    return (yield Statement(sql, {"ids": _ids(keys)}, once=True))
+
+
+def gather(found: dict[str, list[Part]], place: int, rows: Sequence[Row]) -> None:
+    """Sort the rows of a table by thread."""
+    for id, ns, count, size, newest, stamp in rows:
+        found.setdefault(id, []).append((place, ns, count, size, newest, stamp))
 
 
 def heads(schema: Schema, keys: Sequence[ThreadKey]) -> Operation[list[Head]]:

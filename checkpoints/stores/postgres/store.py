@@ -30,7 +30,7 @@ from checkpoints.stores.records import (
     TimelinePage,
     WriteRow,
 )
-from checkpoints.stores.selection import Criteria, Head, Held, ThreadKey, added_up
+from checkpoints.stores.selection import TABLES, added_up
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from checkpoints.branches import Tree
     from checkpoints.stores.location import Location
+    from checkpoints.stores.selection import Criteria, Head, Held, Part, ThreadKey
 
 T = TypeVar("T")
 COUNT_SECONDS = 0.25
@@ -173,8 +174,12 @@ class PostgresStore:
         return await self.run(selection.heads(self._schema, keys))
 
     async def held(self, keys: Sequence[ThreadKey]) -> list[tuple[ThreadKey, Held]]:
-        found = await self.run(selection.parts(keys))
-        return await asyncio.to_thread(added_up, keys, found)
+        found: dict[str, list[Part]] = {}
+        for place in range(len(TABLES)):
+            rows = await self.run(selection.tallied(place, keys))
+            await asyncio.to_thread(selection.gather, found, place, rows)
+            del rows
+        return await asyncio.to_thread(added_up, keys, {key: found.get(key.text or "", ()) for key in keys})
 
     async def write_refusal(self) -> str | None:
         return await self.run(refusal(self._schema, self.location.name))
