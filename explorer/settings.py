@@ -28,6 +28,8 @@ EXPLORER_READ_ONLY = os.environ.get("EXPLORER_READ_ONLY", "").lower() in {"1", "
 # Served to users who log in, and to visitors of this role who do not. Otherwise the token is needed.
 EXPLORER_USERS = os.environ.get("EXPLORER_USERS", "").lower() in {"1", "true", "yes"}
 EXPLORER_ANONYMOUS = os.environ.get("EXPLORER_ANONYMOUS", "")
+# What a role does not see, one per line: support:messages,metadata.email
+EXPLORER_MASKS: tuple[str, ...] = tuple(filter(None, os.environ.get("EXPLORER_MASKS", "").splitlines()))
 # Names beside loopback's that it is reached by, and origins that forms may come from.
 EXPLORER_HOSTS = os.environ.get("EXPLORER_HOSTS", "").replace(",", " ").split()
 CSRF_TRUSTED_ORIGINS = os.environ.get("EXPLORER_TRUSTED_ORIGINS", "").replace(",", " ").split()

@@ -37,13 +37,17 @@ async def read(
 
 
 async def read_since(
-    location: Location, mark: Hashable, question: Callable[[Store], Awaitable[T]]
+    location: Location,
+    mark: Hashable,
+    question: Callable[[Store], Awaitable[T]],
+    *,
+    serde: InertSerializer | None = None,
 ) -> tuple[Hashable, T] | None:
     """Ask the question unless nothing was written since the mark: then return None.
 
     Beside the answer stands the mark of what it saw, None where no mark can tell.
     """
-    found: tuple[Hashable, T] | None = await _kind(location).read_since(location, mark, question)
+    found: tuple[Hashable, T] | None = await _kind(location).read_since(location, mark, question, serde=serde)
     return found
 
 

@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from checkpoints.errors import StoreError
+from checkpoints.masking import NO_MASKS, Masks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +46,8 @@ ROLES: Final[Mapping[str, frozenset[Permission]]] = {
     DEVELOPER: frozenset({READ, FORK, REPLAY, DELETE, EXPORT}),
     ADMIN: frozenset(Permission),
 }
+_UNMASKED: Final = frozenset({REPLAY, EXPORT})
+"""What hands out whole states, so nobody may do it for whom something is masked."""
 _HELD: Final = {**ROLES, PROGRAM: frozenset({READ, REPLAY})}
 
 
@@ -56,11 +59,15 @@ class NotAllowed(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whoever a request comes from. `local`: with the token of a run on this machine, or at its terminal."""
+    """Whoever a request comes from. `local`: with the token of a run on this machine, or at its terminal.
+
+    `masks` are what they do not see of a store. They cannot take it elsewhere then, nor run graphs with it.
+    """
 
     name: str
     roles: tuple[str, ...] = ()
     local: bool = False
+    masks: Masks = NO_MASKS
 
     @classmethod
     def of_system_user(cls) -> Person:
@@ -78,7 +85,11 @@ class Person:
         return "" if self.local else self.name
 
     def may(self, permission: Permission) -> bool:
-        """Tell whether a permission is among those of this person's roles."""
+        """Tell whether this person may do something."""
+        return self.holds(permission) and not (self.masks and permission in _UNMASKED)
+
+    def holds(self, permission: Permission) -> bool:
+        """Tell whether a permission is among those of this person's roles, whatever is masked for them."""
         return self.local or any(permission in _HELD.get(role, ()) for role in self.roles)
 
 
@@ -96,6 +107,8 @@ def require(person: Person, permission: Permission) -> None:
     """Raise NotAllowed, which says which roles it takes, where a person may not do this."""
     if person.may(permission):
         return
+    if person.holds(permission):
+        raise NotAllowed(f"Some values are masked for you, so you cannot {permission} here.")
     takes = " or ".join(role for role, held in ROLES.items() if permission in held)
     has = f"yours is {' and '.join(person.roles)}" if person.roles else "you have none"
     raise NotAllowed(f"This takes the role {takes}; {has}.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.core.management import CommandError
 
+from explorer.people import masks
 from explorer.people.roles import VIEWER
 
 if TYPE_CHECKING:
@@ -50,6 +51,13 @@ def add_people_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--tls-cert", metavar="FILE", help="the certificate, to speak TLS")
     parser.add_argument("--tls-key", metavar="FILE", help="and its key")
+    parser.add_argument(
+        "--mask",
+        action="append",
+        default=[],
+        metavar="ROLE:NAMES",
+        help="channels and metadata keys that a role does not see: support:messages,metadata.email",
+    )
     parser.add_argument("--proxies", type=_few, metavar="N", help="so many proxies stand in front of it")
     parser.add_argument(
         "--insecure-http", action="store_true", help="let users log in over plain HTTP, readable on the way"
@@ -59,6 +67,7 @@ def add_people_arguments(parser: ArgumentParser) -> None:
 def configure(options: Namespace) -> None:
     """Take whom to serve from the options. Raises CommandError."""
     beyond = not is_loopback(options.host)
+    settings.EXPLORER_MASKS = (*settings.EXPLORER_MASKS, *options.mask)
     settings.EXPLORER_ANONYMOUS = options.anonymous or settings.EXPLORER_ANONYMOUS
     asked = options.users or settings.EXPLORER_USERS
     settings.EXPLORER_USERS = bool(asked or (beyond and not settings.EXPLORER_ANONYMOUS))
@@ -88,6 +97,7 @@ def check(kept: bool, host: str = "") -> None:
     """Refuse to serve to users who do not exist. `kept` tells whether their database can be used."""
     from explorer.people import accounts  # it needs the tables
 
+    masks.check()
     if settings.EXPLORER_ANONYMOUS not in ("", VIEWER):
         raise CommandError(ONLY_VIEWER)
     if not settings.EXPLORER_USERS:

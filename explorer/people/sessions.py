@@ -14,6 +14,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
+from explorer.people import masks
 from explorer.people.roles import ROLES, Person
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ NOTED = timedelta(minutes=5)  # at most so often a session is told that somebody
 def visitor() -> Person | None:
     """Return who somebody without a login is, where such people are let in."""
     role = settings.EXPLORER_ANONYMOUS
-    return Person("", (role,)) if role else None
+    return Person("", (role,), masks=masks.of((role,))) if role else None
 
 
 def identify(request: HttpRequest) -> Person | None:
@@ -46,7 +47,8 @@ def identify(request: HttpRequest) -> Person | None:
 def person_of(user: Any) -> Person:
     """Return a user as a person."""
     groups = set(user.groups.values_list("name", flat=True))
-    return Person(user.get_username(), tuple(role for role in ROLES if role in groups))
+    roles = tuple(role for role in ROLES if role in groups)
+    return Person(user.get_username(), roles, masks=masks.of(roles))
 
 
 def begin(request: HttpRequest, user: User) -> None:

@@ -105,7 +105,7 @@ async def ask(request: HttpRequest, store: str, thread: str, checkpoint_id: str)
     ns = asked["ns"] or ""
     old = await in_database(former, asked["again"]) if asked["again"] else None
     form = AskForm(request.POST or None, initial=initial(old))
-    found = await subject(located(store), thread, ns, checkpoint_id)
+    found = await subject(who(request), located(store), thread, ns, checkpoint_id)
     error, status = "", 422 if form.is_bound else 200
     if form.is_bound and form.is_valid():
         try:

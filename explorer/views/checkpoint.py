@@ -12,7 +12,6 @@ from checkpoints.inert import channel_spans
 from checkpoints.outline import brief, parts
 from checkpoints.outlook import waiting
 from checkpoints.steps import Step, steps
-from checkpoints.stores import read
 from checkpoints.stores.siblings import REPLAY
 from explorer import addresses, stores, writing
 from explorer.bounds import CHANNELS, VERSIONS, WRITES, first
@@ -24,6 +23,7 @@ from explorer.models import Replay
 from explorer.offload import offload
 from explorer.pages import one, original
 from explorer.people.roles import FORK, who
+from explorer.reading import read
 from explorer.rendering import screen, wants_fragment
 from explorer.replays.requests import thread_key
 from explorer.steps import rows, user_metadata
@@ -171,6 +171,7 @@ async def checkpoint(request: HttpRequest, store: str, thread: str, checkpoint_i
     location = located(store)
     replays = await asked_of(location, thread, ns, checkpoint_id)
     shown, beside = await read(
+        who(request),
         location,
         lambda opened: _load(
             opened, store, thread, ns, checkpoint_id, asked, alone=alone, person=who(request), replays=replays

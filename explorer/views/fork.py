@@ -9,7 +9,6 @@ from checkpoints import outlook
 from checkpoints.errors import ThreadExists
 from checkpoints.forking import afork, afork_thread
 from checkpoints.steps import steps
-from checkpoints.stores import read
 from checkpoints.stores.records import Size
 from explorer import addresses, writing
 from explorer.audit import audited
@@ -18,6 +17,7 @@ from explorer.forms import ForkForm, ForkParameters
 from explorer.offload import offload
 from explorer.pages import one
 from explorer.people.roles import who
+from explorer.reading import read
 from explorer.rendering import screen
 from explorer.stores import located
 from explorer.summary import title
@@ -86,12 +86,14 @@ async def fork(request: HttpRequest, store: str, thread: str, checkpoint_id: str
     ns, location = asked["ns"] or "", located(store)
     form = ForkForm(request.POST or None)
     if form.is_bound and form.is_valid():
-        loaded = await read(location, lambda opened: _load(opened, thread, ns, checkpoint_id))
+        loaded = await read(who(request), location, lambda opened: _load(opened, thread, ns, checkpoint_id))
         if href := await _forked(request, form, location, store, loaded):
             return writing.done(href)
     measure = bool(asked["measure"])
     loaded = await read(
-        location, lambda opened: _load(opened, thread, ns, checkpoint_id, measure=measure, weigh=True)
+        who(request),
+        location,
+        lambda opened: _load(opened, thread, ns, checkpoint_id, measure=measure, weigh=True),
     )
     shown = await offload(loaded.page.weight, _screen, store, loaded)
     context = {"fork": shown, "form": form, "store": store, "thread": thread}

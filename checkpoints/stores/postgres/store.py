@@ -219,10 +219,14 @@ async def read(
 
 
 async def read_since(
-    location: Location, mark: Hashable, question: Callable[[PostgresStore], Awaitable[T]]
+    location: Location,
+    mark: Hashable,
+    question: Callable[[PostgresStore], Awaitable[T]],
+    *,
+    serde: InertSerializer | None = None,
 ) -> tuple[Hashable, T] | None:
     """Ask the question unless nobody has written since the mark; return the next mark with the answer."""
-    serde = InertSerializer.from_environment()
+    serde = serde or InertSerializer.from_environment()
     async with pool.reading(location) as conn:
         [(now,)] = await _run(location, conn, asked(Statement(_PROBE)))
         if now is not None and now == mark:

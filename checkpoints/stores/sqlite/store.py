@@ -175,7 +175,11 @@ async def read(
 
 
 async def read_since(
-    location: Location, mark: Hashable, question: Callable[[SqliteStore], Awaitable[T]]
+    location: Location,
+    mark: Hashable,
+    question: Callable[[SqliteStore], Awaitable[T]],
+    *,
+    serde: InertSerializer | None = None,
 ) -> tuple[Hashable, T] | None:
     """Ask the question unless the files are as they were at the mark; return the next mark with the answer.
 
@@ -185,7 +189,7 @@ async def read_since(
     before = Fingerprint.of(location.path)
     if mark == before:
         return None
-    answer = await read(location, question)
+    answer = await read(location, question, serde=serde)
     rests = before.age_ns > SETTLED_NS and Fingerprint.of(location.path) == before
     return before if rests else None, answer
 
