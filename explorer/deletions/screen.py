@@ -106,6 +106,7 @@ class DeletionScreen:
     store: str
     store_name: str
     key: str
+    server: bool
     threads: int
     what: str
     found_by: tuple[str, ...]
@@ -160,6 +161,7 @@ def deletion_screen(found: Deletion, after: int = 0) -> DeletionScreen:
         store=slug,
         store_name=found.store_name,
         key=found.store,
+        server=found.store.startswith("postgresql"),
         threads=found.threads,
         what=(one.thread_id or "(empty id)") if one else count(found.threads, "thread"),
         found_by=tuple(found.found_by),
@@ -170,12 +172,12 @@ def deletion_screen(found: Deletion, after: int = 0) -> DeletionScreen:
         confirmed_by=found.confirmed_by,
         reason=found.reason,
         ended=exact(found.ended_at) if found.ended_at else "",
-        took=duration(found.ended_at - found.started_at) if found.ended_at and found.started_at else "",
+        took=_took(found),
         stopped_by=found.stopped_by,
         tables=_tables(found),
         rows=count(_rows(found), "row"),
         size=size(sum(held["bytes"] for held in found.tables.values())),
-        namespaces=count(found.namespaces, "namespace"),
+        namespaces=f"{found.namespaces:,}",
         newest=exact(found.newest_at) if found.newest_at else "",
         newest_ago=ago(found.newest_at, now) if found.newest_at else "",
         left=sum(found.left[table] for table in TABLES) if found.left is not None else None,
@@ -197,6 +199,12 @@ def deletion_screen(found: Deletion, after: int = 0) -> DeletionScreen:
         not_covered=not_covered(found),
         again_of=addresses.deletion(found.again_of_id) if found.again_of_id else "",
     )
+
+
+def _took(found: Deletion) -> str:
+    if not (found.ended_at and found.started_at):
+        return ""
+    return duration(found.ended_at - found.started_at).lstrip("+")
 
 
 def _rows(found: Deletion) -> int:
@@ -275,7 +283,7 @@ def _erased(found: Deletion, now: datetime) -> Erased:
         "out of reach" if told["obstacle"] == "server" else "not erased yet",
         reason=told["reason"],
         advice=told["advice"],
-        again=(f"in {duration(found.retry_at - now)}" if again and found.retry_at else "now")
+        again=(f"in {duration(found.retry_at - now).lstrip('+')}" if again and found.retry_at else "now")
         if found.retry_at
         else "",
         may_insist=told["obstacle"] in INSISTED,
