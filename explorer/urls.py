@@ -9,6 +9,7 @@ from explorer.tilde import TildeConverter
 from explorer.views import api
 from explorer.views import replay as replay_views
 from explorer.views.ask import ask
+from explorer.views.bytes import bytes_page
 from explorer.views.checkpoint import checkpoint
 from explorer.views.compare import compare
 from explorer.views.edit import edit
@@ -39,6 +40,7 @@ urlpatterns = [
     path("", require_safe(stores), name="stores"),
     path("help/", require_safe(help_page), name="help"),
     path("s/<slug:store>/", require_safe(store), name="store"),
+    path("s/<slug:store>/bytes/", require_safe(bytes_page), name="bytes"),
     path("s/<slug:store>/threads/", require_safe(threads), name="threads"),
     path(THREAD, require_safe(timeline), name="timeline"),
     path(CHECKPOINT, require_safe(checkpoint), name="checkpoint"),

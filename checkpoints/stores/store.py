@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         TimelinePage,
         WriteRow,
     )
+    from checkpoints.stores.usage import Usage
 
 
 class Store(Protocol):
@@ -36,6 +37,9 @@ class Store(Protocol):
 
     async def overview(self) -> Overview:
         """Tell what the store is, in numbers."""
+
+    async def usage(self) -> Usage:
+        """Tell where the bytes of the store go, within some seconds."""
 
     async def threads(
         self, *, before: str | None = None, limit: int = 50, search: Search | None = None

@@ -19,6 +19,7 @@ from checkpoints.stores.postgres.forks import PostgresForks
 from checkpoints.stores.postgres.listing import count_threads
 from checkpoints.stores.postgres.places import is_storable
 from checkpoints.stores.postgres.schema import Schema
+from checkpoints.stores.postgres.usage import usage
 from checkpoints.stores.postgres.writing import refusal
 from checkpoints.stores.records import (
     CheckpointRow,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from checkpoints.branches import Tree
     from checkpoints.stores.location import Location
+    from checkpoints.stores.usage import Usage
 
 T = TypeVar("T")
 COUNT_SECONDS = 0.25
@@ -91,6 +93,9 @@ class PostgresStore:
             server=version,
             standby=standby,
         )
+
+    async def usage(self) -> Usage:
+        return await self.run(usage(self._schema))
 
     async def threads(
         self, *, before: str | None = None, limit: int = 50, search: Search | None = None
