@@ -177,6 +177,24 @@ class CheckpointChanged(StoreError):
     advice = "Nothing was written. Look at it again, then decide anew."
 
 
+class SelectionRefused(StoreError):
+    """What threads were asked for cannot be looked for."""
+
+    advice = "Correct it and look again; nothing was read."
+
+
+class NothingAskedFor(SelectionRefused):
+    """A selection of threads by nothing at all, which would be all of them."""
+
+    advice = "Give thread ids, a prefix, metadata, an age or a status, or ask for every thread."
+
+
+class TooManyIds(SelectionRefused):
+    """A list of more thread ids than one selection takes."""
+
+    advice = "Split the list."
+
+
 class BundleRefused(StoreError):
     """The file is no bundle, or not as it was written."""
 

@@ -43,7 +43,8 @@ class Snapshot:
 
     @cached_property
     def _decoded(self) -> tuple[Mapping[str, Any], str | None]:
-        return _content(self.row, self.serde)
+        content, problem = _content(self.row, self.serde)
+        return (self.serde.masks.content(content) if self.serde.masks else content), problem
 
     @property
     def content(self) -> Mapping[str, Any]:
@@ -55,7 +56,10 @@ class Snapshot:
 
     @cached_property
     def _loaded_metadata(self) -> dict[str, Any] | Rotten:
-        return self.serde.loads_metadata(self.row.metadata)
+        found = self.serde.loads_metadata(self.row.metadata)
+        if self.serde.masks and not isinstance(found, Rotten):
+            return self.serde.masks.of_metadata(found)
+        return found
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -106,7 +110,8 @@ class PendingWrite:
     @cached_property
     def value(self) -> Any:
         row = self.row
-        return None if row.skipped else self.serde.loads_typed((row.type or "", row.value or b""))
+        value = None if row.skipped else self.serde.loads_typed((row.type or "", row.value or b""))
+        return self.serde.masks.value(row.channel, value) if self.serde.masks else value
 
 
 def _content(row: CheckpointRow, serde: InertSerializer) -> tuple[Mapping[str, Any], str | None]:

@@ -11,10 +11,10 @@ from checkpoints.errors import StoreError
 from checkpoints.outlook import waiting
 from checkpoints.snapshot import Snapshot
 from checkpoints.steps import steps
-from checkpoints.stores import read
 from explorer import stores, writing
 from explorer.database.threads import in_database
 from explorer.pages import one
+from explorer.reading import read
 from explorer.replays import graphs
 from explorer.replays.requests import Request
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from checkpoints.stores import Location, Store
     from checkpoints.stores.records import TimelinePage
     from checkpoints.tasks import Interrupt
+    from explorer.people.roles import Person
     from explorer.replays.graphs import GraphLine
 
 STEP_LIMIT, SECONDS_LIMIT = 50, 600
@@ -89,9 +90,10 @@ class Subject:
         return f"{writing.basis_of(self.page.checkpoints[0])}-{len(writes)}"
 
 
-async def subject(location: Location, thread: str, ns: str, id: str) -> Subject:
+async def subject(person: Person, location: Location, thread: str, ns: str, id: str) -> Subject:
     """Read the checkpoint; without an id, the head of the namespace. Raises StoreError."""
-    found = await read(location, lambda opened: _subject(opened, stores.key(location), thread, ns, id))
+    key = stores.key(location)
+    found = await read(person, location, lambda opened: _subject(opened, key, thread, ns, id))
     offered = await in_database(graphs.offered, found.store)
     return replace(found, offered=offered)
 

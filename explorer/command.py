@@ -31,6 +31,9 @@ from explorer.bundling import (
 from explorer.copying import COPY, add_copy_arguments, copy
 from explorer.diagnosis import as_json, as_text
 from explorer.graphs.sources import GraphsRefused
+from explorer.people import command as people
+from explorer.people import serving
+from explorer.people.serving import add_people_arguments
 from explorer.replays import beside
 
 if TYPE_CHECKING:
@@ -43,7 +46,8 @@ EPILOG = (
     "checkpoint-explorer copy FROM TO --thread ID copies a thread from one store to another. "
     "checkpoint-explorer export STORE --thread ID --to FILE keeps threads in a file, "
     "checkpoint-explorer import FILE STORE brings them back. "
-    "checkpoint-explorer worker PATH-OR-URL --graphs langgraph.json runs replays that a server has queued."
+    "checkpoint-explorer worker PATH-OR-URL --graphs langgraph.json runs replays that a server has queued. "
+    "checkpoint-explorer createuser NAME --role ROLE makes a user; listusers and removeuser go with it."
 )
 WORKER = "Run replays that are asked for at a server over the same DATABASE_URL."
 NO_GRAPH = "Name a graph to run: --graphs langgraph.json, or --graph agent=path/to/agent.py:graph"
@@ -80,9 +84,13 @@ def explore(options: Namespace) -> int:
         return 1
     settings.EXPLORER_TOKEN = options.token or settings.EXPLORER_TOKEN
     settings.EXPLORER_READ_ONLY = options.read_only or settings.EXPLORER_READ_ONLY
+    serving.configure(options)
     runs = _configure_graphs(options) and not options.no_worker and not settings.EXPLORER_READ_ONLY
     kept = installation.adopt(new_token=options.new_token)
-    binding = server.bind(options.host, options.port, settings.EXPLORER_TOKEN)
+    serving.check(kept, options.host)
+    serving.require_safe(options)
+    tls = (options.tls_cert, options.tls_key) if options.tls_cert else None
+    binding = server.bind(options.host, options.port, settings.EXPLORER_TOKEN, tls)
     server.configure(binding, options.stores)
     print(f"Checkpoint Explorer is at {binding.url}\nStop it with Ctrl-C.", flush=True)
     server.serve(binding, browser=not options.no_browser, worker=kept and runs)
@@ -149,7 +157,9 @@ def doctor(options: Namespace) -> int:
 
 def add_explore_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("stores", nargs="*", metavar="PATH-OR-URL", help="a store to open")
-    parser.add_argument("--host", default=server.DEFAULT_HOST, help="loopback address (%(default)s)")
+    parser.add_argument(
+        "--host", default=server.DEFAULT_HOST, help="address to listen on (%(default)s); others need users"
+    )
     parser.add_argument(
         "--port", type=_port, default=server.DEFAULT_PORT, help="default %(default)s; 0: any free one"
     )
@@ -159,6 +169,7 @@ def add_explore_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--no-worker", action="store_true", help="leave replays to workers that run on their own"
     )
+    add_people_arguments(parser)
     parser.add_argument("--token", help="use this token instead of a random one")
     parser.add_argument(
         "--new-token", action="store_true", help="give the servers over DATABASE_URL another token"
@@ -185,10 +196,11 @@ def add_doctor_arguments(parser: ArgumentParser) -> None:
 
 
 def _parse(arguments: list[str]) -> Namespace:
-    """Parse `doctor …`, another command, and everything else; a store of that name is `./doctor`."""
-    if arguments and arguments[0] in COMMANDS:
-        description, add_arguments, run = COMMANDS[arguments[0]]
-        parser = Parser(f"checkpoint-explorer {arguments[0]}", description=description)
+    """Parse `doctor …`, `copy …` and so on, and everything else; a store of that name is `./doctor`."""
+    name = arguments[0] if arguments else ""
+    if name in COMMANDS:
+        words, add_arguments, run = COMMANDS[name]
+        parser = Parser(f"checkpoint-explorer {name}", description=words)
         add_arguments(parser)
         return parser.parse_args(arguments[1:], Namespace(run=run))
     parser = Parser("checkpoint-explorer", description=EXPLORE, epilog=EPILOG)
@@ -223,8 +235,11 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "copy": Command(COPY, add_copy_arguments, copy),
+    "createuser": Command(people.CREATE, people.add_create_arguments, people.create),
     "doctor": Command(DOCTOR, add_doctor_arguments, doctor),
     "export": Command(EXPORT, add_export_arguments, export_bundle),
     "import": Command(IMPORT, add_import_arguments, import_bundle),
+    "listusers": Command(people.LIST, lambda parser: None, people.show),
+    "removeuser": Command(people.REMOVE, people.add_remove_arguments, people.remove),
     "worker": Command(WORKER, add_worker_arguments, worker),
 }

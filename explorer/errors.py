@@ -21,6 +21,8 @@ from checkpoints.errors import (
     StoreUnreachable,
     ThreadExists,
 )
+from explorer.people.roles import NotAllowed
+from explorer.people.throttle import TooManyAttempts
 from explorer.rendering import screen
 from explorer.replays.errors import BadRequest, NotHeld
 from explorer.stores import registered
@@ -31,12 +33,17 @@ if TYPE_CHECKING:
 
 def error_page(request: HttpRequest, status: int, sentence: str, advice: str = "") -> HttpResponse:
     """Render an error as a page, as a fragment where htmx wants one, or as JSON for a program."""
-    if request.path_info.startswith("/api/") or request.content_type == "application/json":
+    if for_programs(request):
         return JsonResponse({"error": sentence, "advice": advice}, status=status)
     context = {"status": status, "sentence": sentence, "advice": advice, "store": _store(request)}
     response = screen(request, "errors/page.html", "errors/_fragment.html", context)
     response.status_code = status
     return response
+
+
+def for_programs(request: HttpRequest) -> bool:
+    """Tell whether a program sent the request, and not a page."""
+    return request.path_info.startswith("/api/") or request.content_type == "application/json"
 
 
 def _store(request: HttpRequest) -> str | None:
@@ -59,7 +66,9 @@ def status_of(error: StoreError) -> int:
     match error:
         case NotFound() | StoreMissing():
             return 404
-        case NotWritable():
+        case TooManyAttempts():
+            return 429
+        case NotWritable() | NotAllowed():
             return 403
         case ThreadExists() | CheckpointChanged() | NotHeld():
             return 409

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from django.http import QueryDict
 
     from checkpoints.outline import Path
+    from explorer.people.roles import Person
 
 DENSITIES = ("compact", "steps", "everything")
 DEFAULT_DENSITY = "steps"
@@ -119,9 +120,10 @@ class NotedForm(forms.Form):
     author = Text(max_length=100)
     basis = Text()
 
-    @property
-    def note(self) -> Note:
-        return {"reason": self.cleaned_data["reason"], "author": self.cleaned_data["author"]}
+    def note_of(self, person: Person) -> Note:
+        """Return what was typed. A user is the author; whoever runs this locally may name one."""
+        author = person.signature or self.cleaned_data["author"]
+        return {"reason": self.cleaned_data["reason"], "author": author}
 
 
 class EditForm(NotedForm):
@@ -194,6 +196,31 @@ class AskForm(forms.Form):
     author = Text(max_length=100)
     basis = Text()
     id = forms.UUIDField(required=False)  # of the replay, so that a form that is sent twice asks once
+
+
+class LoginParameters(Parameters):
+    """`next` is where to go after the login, on this site."""
+
+    next = Text(max_length=LONGEST_ID)
+
+
+class LoginForm(forms.Form):
+    name = forms.CharField(max_length=150)
+    password = forms.CharField(max_length=1_000, strip=False)
+
+
+class PasswordForm(forms.Form):
+    """One's own password: the old one, and twice the new one."""
+
+    old = forms.CharField(max_length=1_000, strip=False)
+    new = forms.CharField(max_length=1_000, strip=False)
+    again = forms.CharField(max_length=1_000, strip=False)
+
+    def clean(self) -> dict[str, Any]:
+        found = super().clean() or self.cleaned_data
+        if found.get("new") and found.get("again") and found["new"] != found["again"]:
+            self.add_error("again", "This is not the same as the new password.")
+        return found
 
 
 class ReplaysParameters(Parameters):

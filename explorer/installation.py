@@ -20,6 +20,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from explorer.database import LOCK_SECONDS
 from explorer.models import ONLY, Installation
+from explorer.people.serving import served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,10 @@ UNUSABLE = {
 ADVICE = (
     "Check DATABASE_URL, and that its user may create tables there when a release starts for the first time."
 )
+UNKEPT = (
+    "Stores can be read, but not changed: what is done cannot be noted in {}, which cannot be used. "
+    "DATABASE_URL may name another database."
+)
 # Any number will do that no other program locks in this database.
 LOCK = 0x636B7074
 
@@ -44,13 +49,12 @@ def adopt(*, new_token: bool = False) -> bool:
     """Take the secret key and the token of this run from DATABASE_URL. Raises CommandError.
 
     What the environment or the command names goes first. Without DATABASE_URL nothing is taken. Return
-    whether replays can be kept: reading stores does not depend on it.
+    whether the database can be used: reading stores does not depend on it, changing them does.
     """
     if not settings.EXPLORER_SHARED:
         return _kept()
     shared = renewed() if new_token else joined()
-    if not os.environ.get("EXPLORER_SECRET_KEY"):
-        settings.SECRET_KEY = shared.secret_key
+    _take_key(shared)
     settings.EXPLORER_TOKEN = settings.EXPLORER_TOKEN or shared.token
     return True
 
@@ -73,12 +77,19 @@ def renewed() -> Installation:
 def _kept() -> bool:
     """Make this user's own database ready, or say that it cannot be."""
     try:
-        joined()
+        own = joined()
     except CommandError:
         name = settings.DATABASES["default"]["NAME"]
-        print(f"Replays are off: {name} cannot be used. DATABASE_URL may name another.", file=sys.stderr)
+        print(UNKEPT.format(name), file=sys.stderr)
         return False
+    if served():  # so that users stay logged in when it starts again
+        _take_key(own)
     return True
+
+
+def _take_key(shared: Installation) -> None:
+    if not os.environ.get("EXPLORER_SECRET_KEY"):
+        settings.SECRET_KEY = shared.secret_key
 
 
 def _found() -> Installation | None:

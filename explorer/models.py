@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NoReturn
 
 from django.db import models
 
@@ -140,3 +140,86 @@ class ReplayEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.number} of {self.replay_id}"
+
+
+class AppendOnly(Exception):
+    """A row of the audit was to be changed or deleted."""
+
+
+class AuditEntries(models.QuerySet["AuditEntry"]):
+    """Rows of the audit, which are only ever added. The database itself refuses the rest, too."""
+
+    def update(self, **_: Any) -> NoReturn:
+        raise AppendOnly
+
+    def delete(self, *_: Any) -> NoReturn:
+        raise AppendOnly
+
+    def bulk_update(self, *_: Any, **__: Any) -> NoReturn:
+        raise AppendOnly
+
+    _raw_delete = delete  # type: ignore[assignment]  # what Django's collector calls
+    _update = update
+
+
+class Outcome(models.TextChoices):
+    """How an action stands: its first row has `begun`, its second one of the others."""
+
+    BEGUN = "begun"
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class AuditEntry(models.Model):
+    """Who did what, when, and how it ended. Two rows of an action have its `action_id`.
+
+    `store` is the store's key. `details` hold ids, numbers and the reason that somebody typed.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    action_id = models.UUIDField(db_index=True)
+    at = models.DateTimeField()
+    person = models.TextField()
+    roles = models.TextField()
+    action = models.CharField(max_length=32)
+    store = models.TextField()
+    thread_id = models.TextField()
+    outcome = models.CharField(max_length=16, choices=Outcome.choices)
+    details = models.JSONField()
+
+    objects = AuditEntries.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        base_manager_name = "objects"
+        indexes: ClassVar = [
+            models.Index(fields=["action", "-id"], name="audit_by_action"),
+            models.Index(fields=["at"], name="audit_by_time"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["action_id", "outcome"], name="each_outcome_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.outcome}"
+
+    def save(self, **_: Any) -> None:
+        """Add the row. Raises AppendOnly where it is there already."""
+        if not self._state.adding:
+            raise AppendOnly
+        super().save(force_insert=True)
+
+    def delete(self, *_: Any, **__: Any) -> NoReturn:
+        raise AppendOnly
+
+
+class LoginAttempts(models.Model):
+    """Failed logins since a time, counted by a digest of the account, of the address, or of both."""
+
+    key = models.CharField(primary_key=True, max_length=64)
+    failures = models.PositiveIntegerField(default=0)
+    since = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.failures} failures"

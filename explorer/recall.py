@@ -11,11 +11,13 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from checkpoints.stores import read_since
+from explorer.reading import serializer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
     from checkpoints.stores import Location, Store
+    from explorer.people.roles import Person
 
 
 class Bounded(Protocol):
@@ -32,11 +34,16 @@ _NEVER: tuple[Hashable, Any] = (None, None)
 _pages: OrderedDict[Hashable, tuple[Hashable, Any]] = OrderedDict()
 
 
-async def recall(location: Location, key: Hashable, question: Callable[[Store], Awaitable[T]]) -> T:
-    """Return the store's answer for this key, asked again if anybody has written to it since."""
-    key = (location, hash(os.environ.get("LANGGRAPH_AES_KEY")), key)
+async def recall(
+    person: Person, location: Location, key: Hashable, question: Callable[[Store], Awaitable[T]]
+) -> T:
+    """Return the store's answer for this key, asked again if anybody has written to it since.
+
+    People for whom the same is masked share what is remembered, so an answer must not depend on who they are.
+    """
+    key = (location, hash(os.environ.get("LANGGRAPH_AES_KEY")), person.masks, key)
     known = _pages.get(key, _NEVER)
-    mark, answer = await read_since(location, known[0], question) or known
+    mark, answer = await read_since(location, known[0], question, serde=serializer(person)) or known
     if mark is None or answer.bound:  # read again, there may be more time
         _pages.pop(key, None)
     else:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from checkpoints.stores.records import Search
+from explorer.people.roles import NotAllowed
+
+if TYPE_CHECKING:
+    from explorer.people.roles import Person
 
 PAIR = re.compile(r"""(?:^|(?<=\s))(?P<key>[A-Za-z_][\w.-]*)=(?:"(?P<quoted>[^"]*)"|(?P<plain>\S+))""")
 ID_ONLY = "id:"
+
+
+def require(person: Person, text: str) -> None:
+    """Raise NotAllowed where a search would tell what a masked key holds."""
+    wanted = parse(text)
+    if wanted and wanted.metadata and person.masks.hides_search(wanted.metadata[0]):
+        raise NotAllowed(
+            f"{wanted.metadata[0]} is masked for you, so it cannot be searched by.",
+            advice="Search by another key, or by the thread's id.",
+        )
 
 
 def parse(text: str) -> Search | None:

@@ -1,9 +1,8 @@
-"""The server of one run: a socket on loopback, a token, uvicorn in this process."""
+"""The server of one run: a socket, a token where there are no users, uvicorn in this process."""
 
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import secrets
 import signal
@@ -22,6 +21,7 @@ from django.core.management import CommandError
 from setproctitle import setproctitle
 
 from explorer.lifespan import Lifespan
+from explorer.people.serving import is_loopback, served
 from explorer.replays import beside
 from explorer.stores import registered
 
@@ -34,27 +34,29 @@ DEFAULT_PORT = 8765
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A listening socket and the URL at which it admits a browser."""
+    """A listening socket and the URL at which it admits a browser. `tls` are the certificate and its key."""
 
     socket: socket.socket
     host: str
     token: str
+    tls: tuple[str, str] | None = None
 
     @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.socket.getsockname()[1]}/?{urlencode({'token': self.token})}"
+        address = f"{'https' if self.tls else 'http'}://{host}:{self.socket.getsockname()[1]}/"
+        return address if served() else f"{address}?{urlencode({'token': self.token})}"
 
 
-def bind(host: str, port: int, token: str | None = None) -> Binding:
-    """Listen on a loopback address. Port 0 takes a free one; without a token a random one is made."""
-    address = _loopback(host)
+def bind(host: str, port: int, token: str | None = None, tls: tuple[str, str] | None = None) -> Binding:
+    """Listen, without users on loopback only. Port 0 takes a free one; a token is made if there is none."""
+    address = _address(host)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         listening = socket.create_server((address, port), family=family)
     except OSError as error:
         raise CommandError(_unavailable(host, port, error)) from error
-    return Binding(listening, host, token or secrets.token_urlsafe(24))
+    return Binding(listening, host, token or secrets.token_urlsafe(24), tls)
 
 
 def configure(binding: Binding, stores: Sequence[str]) -> None:
@@ -78,10 +80,11 @@ def serve(binding: Binding, *, browser: bool, worker: bool = False) -> None:
 
 def _run(binding: Binding) -> None:
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(_config()).run(sockets=[binding.socket])
+        uvicorn.Server(_config(binding)).run(sockets=[binding.socket])
 
 
-def _config() -> uvicorn.Config:
+def _config(binding: Binding) -> uvicorn.Config:
+    certificate, key = binding.tls or (None, None)
     return uvicorn.Config(
         Lifespan(get_asgi_application()),
         lifespan="on",
@@ -92,18 +95,19 @@ def _config() -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=2,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
     )
 
 
-def _loopback(host: str) -> str:
-    with suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return host
+def _address(host: str) -> str:
     if host == "localhost":
         return DEFAULT_HOST
+    if served() or is_loopback(host):
+        return host
     raise CommandError(
         f"{host} is not a loopback address: without users the explorer serves this machine only. "
-        f"Use --host {DEFAULT_HOST}, and an SSH tunnel to read from elsewhere."
+        f"Use --host {DEFAULT_HOST}, and an SSH tunnel to read from elsewhere; or make users, docs/people.md."
     )
 
 

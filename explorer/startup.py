@@ -10,6 +10,7 @@ from django.core.management import CommandError
 from checkpoints.errors import StoreError
 from checkpoints.stores import Location, check
 from explorer import installation
+from explorer.people import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,7 +20,7 @@ def prepare() -> None:
     """Check every store and join the other servers. Raises CommandError, which names each bad store."""
     if refused := list(refusals(settings.EXPLORER_STORES)):
         raise CommandError(" ".join(map(str, refused)))
-    installation.adopt()
+    serving.check(installation.adopt())
 
 
 def refusals(stores: Iterable[str]) -> Iterator[StoreError]:

@@ -1,10 +1,11 @@
-"""Every URL of the app. Page URLs are stable."""
+"""Every URL of the app, with what each method of it needs. Page URLs are stable."""
 
 from __future__ import annotations
 
 from django.urls import path, register_converter
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from explorer.people.roles import FORK, READ, REPLAY
+from explorer.people.routes import ANYBODY, allowed
 from explorer.tilde import TildeConverter
 from explorer.views import api
 from explorer.views import replay as replay_views
@@ -15,6 +16,8 @@ from explorer.views.compare import compare
 from explorer.views.edit import edit
 from explorer.views.fork import fork
 from explorer.views.help import help_page
+from explorer.views.login import login, logout
+from explorer.views.password import password
 from explorer.views.raw import raw
 from explorer.views.replay import replay
 from explorer.views.replays import replays, thread_replays
@@ -30,34 +33,35 @@ handler403 = "explorer.errors.permission_denied"
 handler404 = "explorer.errors.page_not_found"
 handler500 = "explorer.errors.server_error"
 
-require_form = require_http_methods(["GET", "HEAD", "POST"])
-
 THREAD = "s/<slug:store>/threads/<tilde:thread>/"
-REPLAY = "replays/<uuid:replay>/"
+RUN = "replays/<uuid:replay>/"
 CHECKPOINT = f"{THREAD}checkpoints/<tilde:checkpoint_id>/"
 
 urlpatterns = [
-    path("", require_safe(stores), name="stores"),
-    path("help/", require_safe(help_page), name="help"),
-    path("s/<slug:store>/", require_safe(store), name="store"),
-    path("s/<slug:store>/bytes/", require_safe(bytes_page), name="bytes"),
-    path("s/<slug:store>/threads/", require_safe(threads), name="threads"),
-    path(THREAD, require_safe(timeline), name="timeline"),
-    path(CHECKPOINT, require_safe(checkpoint), name="checkpoint"),
-    path(f"{CHECKPOINT}fork/", require_form(fork), name="fork"),
-    path(f"{CHECKPOINT}edit/", require_form(edit), name="edit"),
-    path(f"{CHECKPOINT}replay/", require_form(ask), name="ask"),
-    path(f"{THREAD}replays/", require_form(thread_replays), name="thread_replays"),
-    path("replays/", require_safe(replays), name="replays"),
-    path(REPLAY, require_safe(replay), name="replay"),
-    path(f"{REPLAY}events/", require_safe(replay_views.events), name="replay_events"),
-    path(f"{REPLAY}cancel/", require_POST(replay_views.cancel), name="replay_cancel"),
-    path("api/replays/", require_safe(api.listing), name="api_replays"),
-    path(f"api/{REPLAY}", require_safe(api.one), name="api_replay"),
-    path(f"api/{REPLAY}claim/", require_POST(api.claim), name="api_claim"),
-    path(f"api/{REPLAY}progress/", require_POST(api.progress), name="api_progress"),
-    path(f"api/{REPLAY}result/", require_POST(api.result), name="api_result"),
-    path("s/<slug:store>/compare/", require_safe(compare), name="compare"),
-    path(f"{CHECKPOINT}value/", require_safe(value), name="value"),
-    path(f"{CHECKPOINT}raw/", require_safe(raw), name="raw"),
+    path("", allowed(stores, GET=READ), name="stores"),
+    path("login/", allowed(login, GET=ANYBODY, POST=ANYBODY), name="login"),
+    path("logout/", allowed(logout, POST=ANYBODY), name="logout"),
+    path("password/", allowed(password, GET=READ, POST=READ), name="password"),
+    path("help/", allowed(help_page, GET=READ), name="help"),
+    path("s/<slug:store>/", allowed(store, GET=READ), name="store"),
+    path("s/<slug:store>/bytes/", allowed(bytes_page, GET=READ), name="bytes"),
+    path("s/<slug:store>/threads/", allowed(threads, GET=READ), name="threads"),
+    path(THREAD, allowed(timeline, GET=READ), name="timeline"),
+    path(CHECKPOINT, allowed(checkpoint, GET=READ), name="checkpoint"),
+    path(f"{CHECKPOINT}fork/", allowed(fork, GET=FORK, POST=FORK), name="fork"),
+    path(f"{CHECKPOINT}edit/", allowed(edit, GET=FORK, POST=FORK), name="edit"),
+    path(f"{CHECKPOINT}replay/", allowed(ask, GET=REPLAY, POST=REPLAY), name="ask"),
+    path(f"{THREAD}replays/", allowed(thread_replays, GET=READ, POST=REPLAY), name="thread_replays"),
+    path("replays/", allowed(replays, GET=READ), name="replays"),
+    path(RUN, allowed(replay, GET=READ), name="replay"),
+    path(f"{RUN}events/", allowed(replay_views.events, GET=READ), name="replay_events"),
+    path(f"{RUN}cancel/", allowed(replay_views.cancel, POST=REPLAY), name="replay_cancel"),
+    path("api/replays/", allowed(api.listing, GET=REPLAY), name="api_replays"),
+    path(f"api/{RUN}", allowed(api.one, GET=REPLAY), name="api_replay"),
+    path(f"api/{RUN}claim/", allowed(api.claim, POST=REPLAY), name="api_claim"),
+    path(f"api/{RUN}progress/", allowed(api.progress, POST=REPLAY), name="api_progress"),
+    path(f"api/{RUN}result/", allowed(api.result, POST=REPLAY), name="api_result"),
+    path("s/<slug:store>/compare/", allowed(compare, GET=READ), name="compare"),
+    path(f"{CHECKPOINT}value/", allowed(value, GET=READ), name="value"),
+    path(f"{CHECKPOINT}raw/", allowed(raw, GET=READ), name="raw"),
 ]

@@ -71,3 +71,27 @@ def test_what_runs_a_graph_knows_nothing_of_the_web(path: str) -> None:
     assert not [
         module for module in imported if _under(module, "django", "explorer.models", "explorer.settings")
     ]
+
+
+READ = {"read", "read_since"}
+# Pages say for whom they ask; copying and the doctor are commands of whoever runs them.
+ASKING = {"explorer/reading.py", "explorer/recall.py"}
+
+
+def _reads_a_store(path: Path) -> bool:
+    """Tell whether a module asks a store without saying for whom."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.ImportFrom(module=str(module), names=names) if module.startswith("checkpoints.stores"):
+                if READ & {name.name for name in names}:
+                    return True
+            case ast.Attribute(value=ast.Name(id="stores"), attr=attribute) if attribute in READ:
+                return True
+            case _:
+                pass
+    return False
+
+
+@pytest.mark.parametrize("path", WEB, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_page_asks_a_store_without_saying_for_whom(path: Path) -> None:
+    assert _reads_a_store(path) == (str(path.relative_to(ROOT)) in ASKING)

@@ -18,6 +18,8 @@ from checkpoints.inert.stored import StoredDict, StoredList, stored
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from checkpoints.masking import Masks
+
 
 class InertSerializer:
     """A `SerializerProtocol` that imports nothing, calls nothing and fails on nothing that is stored.
@@ -28,18 +30,24 @@ class InertSerializer:
 
     With a key, `…+aes` rows are decrypted and whatever is written is encrypted; an encrypted row that did
     not change keeps its bytes, nonce included. Without one they are `Encrypted` and written as they were.
+
+    `masks` name what is not to be shown of the rows. They are kept for those who know what a row is of, as
+    Snapshot does; what is decoded here is whole.
     """
 
-    def __init__(self, key: bytes | None = None, budget: Budget = DEFAULT) -> None:
+    def __init__(
+        self, key: bytes | None = None, budget: Budget = DEFAULT, masks: Masks | None = None
+    ) -> None:
         self.budget = budget
+        self.masks = masks
         self._key = key
         self._cipher = None if key is None else _cipher(key)
 
     @classmethod
-    def from_environment(cls, budget: Budget = DEFAULT) -> InertSerializer:
+    def from_environment(cls, budget: Budget = DEFAULT, masks: Masks | None = None) -> InertSerializer:
         """Take the key from LANGGRAPH_AES_KEY, as LangGraph does. Raises `KeyUnusable`."""
         key = os.environ.get("LANGGRAPH_AES_KEY")
-        serializer = cls(key.encode() if key else None, budget)
+        serializer = cls(key.encode() if key else None, budget, masks)
         if key and not serializer.decrypts:
             raise KeyUnusable(
                 "LANGGRAPH_AES_KEY is set, but pycryptodome is not installed.",

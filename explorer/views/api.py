@@ -11,8 +11,10 @@ from django.http import HttpResponse, JsonResponse
 
 from explorer import addresses, stores, writing
 from explorer.asking import is_storable
+from explorer.audit import audited
 from explorer.database.threads import in_database
 from explorer.models import Replay, State
+from explorer.people.roles import who
 from explorer.replays import requests
 from explorer.replays.errors import BadRequest, NotHeld
 from explorer.replays.jobs import config
@@ -46,17 +48,23 @@ async def one(request: HttpRequest, replay: UUID) -> HttpResponse:
 async def claim(request: HttpRequest, replay: UUID) -> HttpResponse:
     """Take a queued replay. 409 where another worker has, or while another replay of its thread runs."""
     given = body(request)
-    writing.require_not_read_only()
-    await in_database(replay_of, replay)
-    taken = await in_database(requests.claim, replay, text(given, "worker") or "a worker over HTTP")
-    if taken is None:
-        raise NotHeld("This replay cannot be claimed now.", advice="Look for another queued one.")
+    worker = text(given, "worker") or "a worker over HTTP"
+    asked = await in_database(replay_of, replay)
+    told_of, place = {"replay": replay, "worker": worker}, {"store": asked.store, "thread": asked.thread_id}
+    async with audited(who(request), "claim", **place, details=told_of):
+        writing.require_not_read_only()
+        taken = await in_database(requests.claim, replay, worker)
+        if taken is None:
+            raise NotHeld("This replay cannot be claimed now.", advice="Look for another queued one.")
     lease = {"attempt": str(taken.attempt), "lease_seconds": settings.EXPLORER_LEASE_SECONDS}
     return JsonResponse({**told(taken), **lease})
 
 
 async def progress(request: HttpRequest, replay: UUID) -> HttpResponse:
-    """Keep events and what was printed, and renew the lease. The answer says whether to stop."""
+    """Keep events and what was printed, and renew the lease. The answer says whether to stop.
+
+    The audit has the claim before and the result after; these come every few seconds.
+    """
     given = body(request)
     events, output = _events(given), text(given, "output")
     held = await in_database(_held, replay, _attempt(given))
@@ -74,9 +82,12 @@ async def result(request: HttpRequest, replay: UUID) -> HttpResponse:
         named = ", ".join(state.value for state in requests.ENDED)
         raise BadRequest(f"A replay ends as one of these states: {named}.")
     events, output = _events(given), text(given, "output")
-    held = await in_database(_held, replay, _attempt(given))
-    if not await in_database(requests.end, held, given, events, output or None):
-        raise NotHeld("This replay is not yours any more.")
+    attempt, asked = _attempt(given), await in_database(replay_of, replay)
+    told_of, place = {"replay": replay, "state": state}, {"store": asked.store, "thread": asked.thread_id}
+    async with audited(who(request), "result", **place, details=told_of):
+        held = await in_database(_held, replay, attempt)
+        if not await in_database(requests.end, held, given, events, output or None):
+            raise NotHeld("This replay is not yours any more.")
     return JsonResponse(told(await in_database(replay_of, replay)))
 
 

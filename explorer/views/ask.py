@@ -23,12 +23,14 @@ from explorer.asking import (
     request_of,
     subject,
 )
+from explorer.audit import audited
 from explorer.database.threads import in_database
 from explorer.errors import status_of
 from explorer.forks import Prospect, busy, prospect
 from explorer.forms import AskForm, AskParameters
 from explorer.models import Replay
 from explorer.offload import offload
+from explorer.people.roles import who
 from explorer.rendering import screen
 from explorer.replays.requests import ask as ask_for
 from explorer.stores import located
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
     from checkpoints.outlook import Outlook
     from checkpoints.steps import Step
+    from checkpoints.stores.records import CheckpointRow
     from explorer.asking import Subject
     from explorer.replays.graphs import GraphLine
 
@@ -102,17 +105,11 @@ async def ask(request: HttpRequest, store: str, thread: str, checkpoint_id: str)
     ns = asked["ns"] or ""
     old = await in_database(former, asked["again"]) if asked["again"] else None
     form = AskForm(request.POST or None, initial=initial(old))
-    found = await subject(located(store), thread, ns, checkpoint_id)
+    found = await subject(who(request), located(store), thread, ns, checkpoint_id)
     error, status = "", 422 if form.is_bound else 200
     if form.is_bound and form.is_valid():
-        back = addresses.checkpoint(store, thread, checkpoint_id, ns=ns)
         try:
-            writing.require(found.refusal, found.basis, form.cleaned_data["basis"], back)
-            if found.offered and not form.cleaned_data["graph"]:
-                raise AskRefused(NO_GRAPH, advice="Choose one, or leave it to a worker of your own.")
-            wish = _wish(form.cleaned_data, request.POST)
-            asked_for = await offload(found.page.weight, request_of, wish, found)
-            made = await in_database(ask_for, asked_for, old, form.cleaned_data["id"])
+            made = await _asked(request, store, found, old, form.cleaned_data)
             return writing.done(addresses.replay(made.id))
         except StoreError as refused:  # what was typed stays on the page
             error, status = str(refused), status_of(refused)
@@ -122,6 +119,32 @@ async def ask(request: HttpRequest, store: str, thread: str, checkpoint_id: str)
     response = screen(request, "ask/page.html", "ask/_ask.html", context)
     response.status_code = status
     return response
+
+
+async def _asked(
+    request: HttpRequest, store: str, found: Subject, old: Replay | None, sent: Mapping[str, Any]
+) -> Replay:
+    """Keep the request that a form makes. Raises StoreError."""
+    row, person = found.page.checkpoints[0], who(request)
+    sent = {**sent, "author": person.signature or sent["author"]}
+    told = told_of(row, sent["kind"], sent["graph"], sent["reason"])
+    async with audited(person, "replay", store=store, thread=row.thread_id, details=told) as entry:
+        back = addresses.checkpoint(store, row.thread_id, row.checkpoint_id, ns=row.checkpoint_ns)
+        writing.require(found.refusal, found.basis, sent["basis"], back)
+        if found.offered and not sent["graph"]:
+            raise AskRefused(NO_GRAPH, advice="Choose one, or leave it to a worker of your own.")
+        wish = _wish(sent, request.POST)
+        made = await in_database(
+            ask_for, await offload(found.page.weight, request_of, wish, found), old, sent["id"]
+        )
+        entry.add(replay=made.id)
+    return made
+
+
+def told_of(row: CheckpointRow, kind: str, graph: str, reason: str) -> dict[str, str]:
+    """Return what the audit keeps of a request: not what the graph is given."""
+    address = {"checkpoint": row.checkpoint_id, "namespace": row.checkpoint_ns}
+    return {**address, "kind": kind, "graph": graph, "reason": reason}
 
 
 def former(id: UUID) -> Replay | None:

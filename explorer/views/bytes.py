@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from checkpoints.snapshot import id_time
 from explorer import addresses
+from explorer.people.roles import who
 from explorer.recall import recall
 from explorer.rendering import screen
 from explorer.stores import located
@@ -64,7 +65,9 @@ class BytesScreen:
 
 
 async def bytes_page(request: HttpRequest, store: str) -> HttpResponse:
-    shown = await recall(located(store), ("bytes", store), lambda opened: _screen(opened, store))
+    shown = await recall(
+        who(request), located(store), ("bytes", store), lambda opened: _screen(opened, store)
+    )
     now = datetime.now(UTC)
     threads = [(line, ago(line.written_at, now)) for line in shown.threads]
     context = {"screen": shown, "threads": threads, "store": store}

@@ -12,7 +12,6 @@ from checkpoints.inert import channel_spans
 from checkpoints.outline import brief, parts
 from checkpoints.outlook import waiting
 from checkpoints.steps import Step, steps
-from checkpoints.stores import read
 from checkpoints.stores.siblings import REPLAY
 from explorer import addresses, stores, writing
 from explorer.bounds import CHANNELS, VERSIONS, WRITES, first
@@ -23,6 +22,8 @@ from explorer.forms import CheckpointParameters
 from explorer.models import Replay
 from explorer.offload import offload
 from explorer.pages import one, original
+from explorer.people.roles import FORK, who
+from explorer.reading import read
 from explorer.rendering import screen, wants_fragment
 from explorer.replays.requests import thread_key
 from explorer.steps import rows, user_metadata
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from checkpoints.snapshot import PendingWrite, Snapshot
     from checkpoints.stores import Location, Store
     from checkpoints.stores.records import CheckpointRow, TimelinePage
+    from explorer.people.roles import Person
 
 
 PATH_SHOWN = 300
@@ -145,6 +147,7 @@ class Place:
 
     head: bool
     writable: bool
+    edits: bool
     density: str
     branch: str
     copies: Snapshot | None
@@ -168,8 +171,11 @@ async def checkpoint(request: HttpRequest, store: str, thread: str, checkpoint_i
     location = located(store)
     replays = await asked_of(location, thread, ns, checkpoint_id)
     shown, beside = await read(
+        who(request),
         location,
-        lambda opened: _load(opened, store, thread, ns, checkpoint_id, asked, alone=alone, replays=replays),
+        lambda opened: _load(
+            opened, store, thread, ns, checkpoint_id, asked, alone=alone, person=who(request), replays=replays
+        ),
     )
     context = {
         "checkpoint": shown,
@@ -190,13 +196,15 @@ async def _load(
     asked: dict[str, Any],
     *,
     alone: bool,
+    person: Person,
     replays: tuple[str, ...],
 ) -> tuple[CheckpointScreen, timeline_screen.TimelineScreen | None]:
     """Read a checkpoint, and unless it is to be shown alone the timeline around it."""
     page = await one(opened, thread, ns, id)
     place = Place(
         head=await opened.head(thread, ns) == id,
-        writable=not await writing.refusal(opened),
+        writable=(writable := not await writing.refusal(opened)),
+        edits=writable and person.may(FORK),
         density=asked["density"] or "",
         branch=asked["branch"] or "",
         copies=await original(opened, page),
@@ -304,7 +312,7 @@ def _channel(
     thread, ns = at.row.thread_id, at.row.checkpoint_ns
     address = value_address(store, thread, at.id, ns, channel=name)
     held = size(sizes[name]) if name in sizes else ""
-    if not place.writable:
+    if not place.edits:
         return Channel(name, held, value_view(value, address))
     edit = partial(addresses.edit, store, thread, at.id, ns=ns, channel=name)
     return Channel(name, held, value_view(value, address, edit=edit), edit())

@@ -13,7 +13,6 @@ from checkpoints.errors import CheckpointNotFound, ThreadNotFound
 from checkpoints.inert.packing import fingerprint
 from checkpoints.outline import brief
 from checkpoints.steps import steps
-from checkpoints.stores import read
 from explorer import addresses, tilde
 from explorer.bounds import CHANGES, CHANNELS, WRITES, first, listed
 from explorer.changes import Change, between, is_own, signed
@@ -21,6 +20,8 @@ from explorer.forks import note
 from explorer.forms import CompareParameters, plain
 from explorer.offload import offload
 from explorer.pages import one
+from explorer.people.roles import who
+from explorer.reading import read
 from explorer.rendering import screen
 from explorer.stores import located
 from explorer.summary import summary, title
@@ -126,14 +127,14 @@ async def compare(request: HttpRequest, store: str) -> HttpResponse:
     location, problem = located(store), ""
     if asked["with_thread"] or asked["with_id"]:
         try:
-            rows = await read(location, lambda opened: _load(opened, left, other))
+            rows = await read(who(request), location, lambda opened: _load(opened, left, other))
         except (CheckpointNotFound, ThreadNotFound) as error:
             problem = str(error)
         else:
             context["comparison"] = await offload(rows.weight, _comparison, store, rows)
     if "comparison" not in context:
         context["chooser"] = await read(
-            location, lambda opened: _choices(opened, store, left, asked["before"], problem)
+            who(request), location, lambda opened: _choices(opened, store, left, asked["before"], problem)
         )
     response = screen(request, "compare/page.html", "compare/_compare.html", context)
     response.status_code = 404 if problem else 200

@@ -9,11 +9,12 @@ from checkpoints import outlook
 from checkpoints.deltas import delta_values
 from checkpoints.errors import ForkRefused, StoreError
 from checkpoints.forking import afork
+from checkpoints.masking import NO_MASKS
 from checkpoints.snapshot import Snapshot
 from checkpoints.steps import DELTA_COUNTERS, steps
-from checkpoints.stores import read
 from checkpoints.stores.records import Size
 from explorer import addresses, tilde, writing
+from explorer.audit import audited
 from explorer.bounds import CHANNELS, first
 from explorer.changes import is_own
 from explorer.editing import MOST, Asked, Edited, Field, Held, edited, field, items_of
@@ -22,6 +23,8 @@ from explorer.forks import Prospect, Written, busy, prospect, written
 from explorer.forms import PLACE, EditForm, EditParameters, plain
 from explorer.offload import LARGE, offload
 from explorer.pages import one
+from explorer.people.roles import NotAllowed, who
+from explorer.reading import read
 from explorer.rendering import screen
 from explorer.stores import located
 from explorer.summary import title
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from checkpoints.inert import InertSerializer
     from checkpoints.stores import Location, Store
     from checkpoints.stores.records import TimelinePage
+    from explorer.people.roles import Person
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class EditScreen:
     `problem` is why the checkpoint cannot be edited, `error` why what was sent was not done.
     """
 
+    store: str
     id: str
     ns: str
     step: str
@@ -102,15 +107,16 @@ async def edit(request: HttpRequest, store: str, thread: str, checkpoint_id: str
     ns = EditParameters.read(request.GET)["ns"] or ""
     location, form = located(store), EditForm(request.POST or None)
     sent = _posted(request.POST) if request.POST else _named(request.GET)
-    loaded = await read(location, lambda opened: _load(opened, thread, ns, checkpoint_id, sent.asked))
+    person = who(request)
+    _require_unmasked(person, sent)
+    loaded = await read(person, location, lambda opened: _load(opened, thread, ns, checkpoint_id, sent.asked))
     weight = loaded.page.weight + 10 * sum(len(each.text or "") for each in sent.asked)
     shown = await offload(LARGE if loaded.given else weight, _screen, store, loaded, sent)
     action = form.cleaned_data.get("action") if form.is_valid() else ""
     status = 422 if sent.problem or (form.is_bound and form.errors) else 200
     if action == "fork" and shown.edited and shown.edited.changes:
         try:
-            writing.require(shown.refusal, shown.basis, form.cleaned_data["basis"], shown.back_href)
-            return writing.done(await _forked(form, location, store, loaded, shown.edited))
+            return writing.done(await _forked(request, form, location, loaded, shown))
         except StoreError as error:  # what was typed stays on the page
             shown, status = replace(shown, error=str(error)), status_of(error)
     elif action in ("review", "fork") and not shown.edited and not shown.refusal:
@@ -120,6 +126,13 @@ async def edit(request: HttpRequest, store: str, thread: str, checkpoint_id: str
     response = screen(request, "edit/page.html", "edit/_edit.html", context)
     response.status_code = status
     return response
+
+
+def _require_unmasked(person: Person, sent: Sent) -> None:
+    """Refuse to edit what this person does not see."""
+    for each in sent.asked:
+        if person.masks.hides(each.name):
+            raise NotAllowed(f"{each.name} is masked for you, so you cannot edit it.")
 
 
 def _named(query: QueryDict) -> Sent:
@@ -150,13 +163,20 @@ def _limited(found: Sequence[Asked]) -> Sent:
     return Sent(tuple(found[:MOST]), f"At most {MOST} channels can be edited at once: these are the first.")
 
 
-async def _forked(form: EditForm, location: Location, store: str, loaded: Loaded, new: Edited) -> str:
+async def _forked(
+    request: HttpRequest, form: EditForm, location: Location, loaded: Loaded, shown: EditScreen
+) -> str:
     """Write the fork and return its address."""
-    row = loaded.page.checkpoints[0]
+    row, values = loaded.page.checkpoints[0], shown.edited.values if shown.edited else {}
     thread, ns, id = row.thread_id, row.checkpoint_ns, row.checkpoint_id
-    made = await afork(location, thread, id, ns, values=new.values, seen=row.blob, **form.note)
+    note, person = form.note_of(who(request)), who(request)
+    told = {"checkpoint": id, "namespace": ns, "channels": list(values), "reason": note["reason"]}
+    async with audited(person, "edit", store=shown.store, thread=thread, details=told) as entry:
+        writing.require(shown.refusal, shown.basis, form.cleaned_data["basis"], shown.back_href)
+        made = await afork(location, thread, id, ns, values=values, seen=row.blob, **note)
+        entry.add(made=made.checkpoint_id)
     return addresses.checkpoint(
-        store, thread, made.checkpoint_id, ns=ns, done="edit", former=made.former or ""
+        shown.store, thread, made.checkpoint_id, ns=ns, done="edit", former=made.former or ""
     )
 
 
@@ -177,7 +197,10 @@ async def _load(opened: Store, thread: str, ns: str, id: str, asked: Sequence[As
 def _screen(store: str, loaded: Loaded, sent: Sent) -> EditScreen:
     [step] = steps(loaded.page, loaded.serde)
     at, ns = step.at, step.at.row.checkpoint_ns
-    own = {name: value for name, value in at.values.items() if not is_own(name, step)}
+    masks = loaded.serde.masks or NO_MASKS
+    own = {
+        name: value for name, value in at.values.items() if not is_own(name, step) and not masks.hides(name)
+    }
     items = {name: items_of(given) for name, given in loaded.given.items() if name in step.deltas}
     held = Held(
         values=own,
@@ -187,8 +210,9 @@ def _screen(store: str, loaded: Loaded, sent: Sent) -> EditScreen:
     fields = tuple(field(held, each) for each in sent.asked)
     new = edited(held, fields)
     chosen = dict.fromkeys(each.name for each in sent.asked)
-    known, beyond = first([*own, *step.deltas], CHANNELS)
+    known, beyond = first([*own, *(name for name in step.deltas if not masks.hides(name))], CHANNELS)
     return EditScreen(
+        store=store,
         id=at.id,
         ns=ns,
         step=number(at.step),

@@ -9,13 +9,15 @@ from checkpoints import outlook
 from checkpoints.errors import ThreadExists
 from checkpoints.forking import afork, afork_thread
 from checkpoints.steps import steps
-from checkpoints.stores import read
 from checkpoints.stores.records import Size
 from explorer import addresses, writing
+from explorer.audit import audited
 from explorer.forks import Prospect, Written, busy, prospect, written
 from explorer.forms import ForkForm, ForkParameters
 from explorer.offload import offload
 from explorer.pages import one
+from explorer.people.roles import who
+from explorer.reading import read
 from explorer.rendering import screen
 from explorer.stores import located
 from explorer.summary import title
@@ -73,20 +75,25 @@ class Loaded:
     def row(self) -> CheckpointRow:
         return self.page.checkpoints[0]
 
+    @property
+    def address(self) -> tuple[str, str, str]:
+        """Thread, namespace and id."""
+        return self.row.thread_id, self.row.checkpoint_ns, self.row.checkpoint_id
+
 
 async def fork(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
     asked = ForkParameters.read(request.GET)
     ns, location = asked["ns"] or "", located(store)
     form = ForkForm(request.POST or None)
     if form.is_bound and form.is_valid():
-        loaded = await read(location, lambda opened: _load(opened, thread, ns, checkpoint_id))
-        back = addresses.checkpoint(store, thread, checkpoint_id, ns=ns)
-        writing.require(loaded.refusal, writing.basis_of(loaded.row), form.cleaned_data["basis"], back)
-        if href := await _forked(form, location, store, loaded):
+        loaded = await read(who(request), location, lambda opened: _load(opened, thread, ns, checkpoint_id))
+        if href := await _forked(request, form, location, store, loaded):
             return writing.done(href)
     measure = bool(asked["measure"])
     loaded = await read(
-        location, lambda opened: _load(opened, thread, ns, checkpoint_id, measure=measure, weigh=True)
+        who(request),
+        location,
+        lambda opened: _load(opened, thread, ns, checkpoint_id, measure=measure, weigh=True),
     )
     shown = await offload(loaded.page.weight, _screen, store, loaded)
     context = {"fork": shown, "form": form, "store": store, "thread": thread}
@@ -95,21 +102,29 @@ async def fork(request: HttpRequest, store: str, thread: str, checkpoint_id: str
     return response
 
 
-async def _forked(form: ForkForm, location: Location, store: str, loaded: Loaded) -> str | None:
+async def _forked(
+    request: HttpRequest, form: ForkForm, location: Location, store: str, loaded: Loaded
+) -> str | None:
     """Write the fork that the form asks for, and return its address; None where the form has to change."""
-    asked, row = form.cleaned_data, loaded.row
-    thread, ns, id = row.thread_id, row.checkpoint_ns, row.checkpoint_id
-    if asked["kind"] == "in-place":
-        made = await afork(location, thread, id, ns, seen=row.blob, **form.note)
-        return addresses.checkpoint(
-            store, thread, made.checkpoint_id, ns=ns, done="in-place", former=made.former or ""
-        )
+    thread, ns, id = loaded.address
+    note = form.note_of(who(request))
+    told = {"checkpoint": id, "namespace": ns, "kind": form.cleaned_data["kind"], "reason": note["reason"]}
     try:
-        made = await afork_thread(location, thread, asked["target"], id, ns)
+        async with audited(who(request), "fork", store=store, thread=thread, details=told) as entry:
+            back = addresses.checkpoint(store, thread, id, ns=ns)
+            writing.require(loaded.refusal, writing.basis_of(loaded.row), form.cleaned_data["basis"], back)
+            if form.cleaned_data["kind"] == "thread":
+                made = await afork_thread(location, thread, form.cleaned_data["target"], id, ns)
+                entry.add(made=made.thread_id)
+                return addresses.checkpoint(store, made.thread_id, id, ns=ns, done="thread", origin=thread)
+            fork = await afork(location, thread, id, ns, seen=loaded.row.blob, **note)
+            entry.add(made=fork.checkpoint_id)
     except ThreadExists as error:
         form.add_error("target", str(error))
         return None
-    return addresses.checkpoint(store, made.thread_id, id, ns=ns, done="thread", origin=thread)
+    return addresses.checkpoint(
+        store, thread, fork.checkpoint_id, ns=ns, done="in-place", former=fork.former or ""
+    )
 
 
 async def _load(

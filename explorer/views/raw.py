@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from django.http import HttpRequest, HttpResponse
 
 from checkpoints.errors import CheckpointNotFound
-from checkpoints.stores import read
+from checkpoints.masking import MASKED
 from checkpoints.typedjson import jsonable
 from explorer import addresses, tilde
 from explorer.forms import RawParameters
 from explorer.offload import offload
+from explorer.people.roles import who
+from explorer.reading import read
 from explorer.rendering import screen
 from explorer.stores import located
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import CheckpointTuple
 
+    from checkpoints.masking import Masks
     from checkpoints.stores import Store
 
 SHOWN = 200_000
@@ -28,7 +31,7 @@ SHOWN = 200_000
 async def raw(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
     asked = RawParameters.read(request.GET)
     ns = asked["ns"] or ""
-    text = await read(located(store), lambda opened: _text(opened, thread, ns, checkpoint_id))
+    text = await read(who(request), located(store), lambda opened: _text(opened, thread, ns, checkpoint_id))
     if asked["download"]:
         return _download(text, thread, checkpoint_id)
     context = {
@@ -49,11 +52,23 @@ async def _text(opened: Store, thread: str, ns: str, id: str) -> str:
     found = await opened.saver.aget_tuple(config)
     if found is None:  # deleted since
         raise CheckpointNotFound("There is no such checkpoint any more.")
-    return await offload(row.size, _dumped, found)
+    return await offload(row.size, _dumped, found, opened.serde.masks)
 
 
-def _dumped(found: CheckpointTuple) -> str:
-    return json.dumps(_document(found), indent=2, ensure_ascii=False)
+def _dumped(found: CheckpointTuple, masks: Masks | None) -> str:
+    return json.dumps(_document(masked(found, masks) if masks else found), indent=2, ensure_ascii=False)
+
+
+def masked(found: CheckpointTuple, masks: Masks) -> CheckpointTuple:
+    """Return what the saver has read without what is masked; what is no mapping is masked as a whole."""
+    checkpoint: Any = MASKED
+    if isinstance(found.checkpoint, dict):
+        checkpoint = masks.content(found.checkpoint)
+    metadata: Any = MASKED
+    if isinstance(found.metadata, dict):
+        metadata = masks.of_metadata(found.metadata)
+    writes = [(id, name, masks.value(str(name), value)) for id, name, value in found.pending_writes or ()]
+    return found._replace(checkpoint=checkpoint, metadata=metadata, pending_writes=writes)
 
 
 def _document(found: CheckpointTuple) -> dict[str, Any]:

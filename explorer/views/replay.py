@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
@@ -13,16 +13,19 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 
 from checkpoints.errors import StoreError
+from checkpoints.masking import MASKED
 from checkpoints.snapshot import Snapshot
-from checkpoints.stores import read
 from checkpoints.stores.siblings import REPLAY
 from explorer import addresses, stores, writing
 from explorer.asking import subject
+from explorer.audit import audited
 from explorer.database.threads import in_database
 from explorer.models import Replay, State
 from explorer.offload import offload
 from explorer.outcome import Outcome, Ran, outcome
+from explorer.people.roles import who
 from explorer.progress import LINES, ProgressLine, progress_lines
+from explorer.reading import read
 from explorer.rendering import screen
 from explorer.replays import graphs, requests
 from explorer.replays.errors import NoReplay
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from checkpoints.stores import Store
+    from explorer.people.roles import Person
 
 RELATED = 20
 LIVE = (State.QUEUED, State.RUNNING)
@@ -120,8 +124,9 @@ class Afterwards:
 
 
 async def replay(request: HttpRequest, replay: UUID) -> HttpResponse:
-    row, shown = await in_database(_screen, replay)
-    after = await _afterwards(row) if not shown.live and shown.store else Afterwards()
+    person = who(request)
+    row, shown = await in_database(_screen, replay, masked=bool(person.masks))
+    after = await _afterwards(person, row) if not shown.live and shown.store else Afterwards()
     context = {"replay": shown, "after": after, "store": shown.store or None}
     return screen(request, "replay/page.html", "replay/_replay.html", context)
 
@@ -129,16 +134,21 @@ async def replay(request: HttpRequest, replay: UUID) -> HttpResponse:
 async def events(request: HttpRequest, replay: UUID) -> StreamingHttpResponse:
     """Stream the progress as server-sent events, until the run has ended."""
     await in_database(found, replay)  # or 404
-    frames = watched(("replay", replay), lambda shown: in_database(_frame, replay, shown), _is_last)
+    masked = bool(who(request).masks)
+    frames = watched(
+        ("replay", replay, masked), lambda shown: in_database(_frame, replay, shown, masked=masked), _is_last
+    )
     response = StreamingHttpResponse(_stream(frames), content_type="text/event-stream")
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep the events until there are many
     return response
 
 
 async def cancel(request: HttpRequest, replay: UUID) -> HttpResponse:
-    writing.require_not_read_only()
-    await in_database(found, replay)
-    await in_database(requests.cancel, replay)
+    row = await in_database(found, replay)
+    told, person = {"replay": replay}, who(request)
+    async with audited(person, "cancel", store=row.store, thread=row.thread_id, details=told):
+        writing.require_not_read_only()
+        await in_database(requests.cancel, replay, person.signature)
     return writing.done(addresses.replay(replay))
 
 
@@ -163,14 +173,14 @@ def _is_last(frame: str) -> bool:
     return frame.startswith(LAST)
 
 
-def _frame(id: UUID, shown: str | None) -> str:
+def _frame(id: UUID, shown: str | None, *, masked: bool) -> str:
     """Render the progress, unless nothing has happened since what was shown."""
     replay = found(id)
     version = f'data-version="{replay.version}"'
     still = requests.state_of(replay) == State.RUNNING
     if shown is not None and version in shown[:400] and still:
         return shown
-    text = render_to_string("replay/_progress.html", {"replay": _shown(replay)})
+    text = render_to_string("replay/_progress.html", {"replay": _for(replay, masked=masked)})
     return text if _is_live(replay) else LAST + text
 
 
@@ -186,9 +196,32 @@ def _is_live(replay: Replay) -> bool:
     return requests.state_of(replay) in LIVE
 
 
-def _screen(id: UUID) -> tuple[Replay, ReplayScreen]:
+def _screen(id: UUID, *, masked: bool) -> tuple[Replay, ReplayScreen]:
     replay = found(id)
-    return replay, _shown(replay)
+    return replay, _for(replay, masked=masked)
+
+
+def _for(replay: Replay, *, masked: bool) -> ReplayScreen:
+    """Return the replay, without any text of the graph for whom some of its values are masked."""
+    shown = _shown(replay)
+    if not masked:
+        return shown
+    return replace(
+        shown,
+        given=(),
+        configurable="",
+        context="",
+        error=shown.error and MASKED,
+        traceback="",
+        output="",
+        lines=tuple(map(_silent, shown.lines)),
+        last=tuple(map(_silent, shown.last)),
+        again_href="",
+    )
+
+
+def _silent(line: ProgressLine) -> ProgressLine:
+    return line if line.kind == "checkpoint" else replace(line, text="")
 
 
 def _shown(replay: Replay) -> ReplayScreen:
@@ -300,16 +333,16 @@ def _waits(replay: Replay) -> tuple[str, str]:
     return "It waits for a worker to take it.", ""
 
 
-async def _afterwards(replay: Replay) -> Afterwards:
+async def _afterwards(person: Person, replay: Replay) -> Afterwards:
     """Read from the store what has come of a replay."""
     slug, location = stores.by_key()[replay.store]
     try:
-        made, both = await read(location, lambda opened: _branches(opened, slug, replay))
+        made, both = await read(person, location, lambda opened: _branches(opened, slug, replay))
         if replay.state != State.INTERRUPTED or (replay.checkpoint_ns and not made):
             return Afterwards(both)
         # One of several answers stores no checkpoint: the others are still asked for where they were.
         at = made or replay.checkpoint_id
-        waits = await subject(location, replay.thread_id, "", at)
+        waits = await subject(person, location, replay.thread_id, "", at)
     except StoreError as error:
         return Afterwards(problem=str(error))
     asked = await offload(waits.page.weight, lambda: questions(waits.step))

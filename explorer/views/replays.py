@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -10,19 +10,22 @@ from uuid import UUID
 from django.db.models import Q
 
 from checkpoints.errors import NotWritable
+from checkpoints.masking import MASKED
 from explorer import addresses, stores, tilde
 from explorer.asking import MOST_SECONDS, MOST_STEPS, SECONDS_LIMIT, STEP_LIMIT, AskRefused, Wish, request_of
 from explorer.asking import subject as subject_of
+from explorer.audit import audited
 from explorer.database.threads import in_database
 from explorer.forms import ReplaysParameters
 from explorer.models import Replay, State
 from explorer.offload import offload
+from explorer.people.roles import who
 from explorer.rendering import screen
 from explorer.replays import graphs, requests
 from explorer.replays.errors import BadRequest
 from explorer.stores import located
 from explorer.views.api import as_json, body, text, told
-from explorer.views.ask import parsed
+from explorer.views.ask import parsed, told_of
 from explorer.views.replay import KINDS, TONES
 from explorer.wording import ago, duration, exact, number
 
@@ -95,7 +98,7 @@ class ReplaysScreen:
 
 async def replays(request: HttpRequest) -> HttpResponse:
     asked = ReplaysParameters.read(request.GET)
-    shown = await in_database(_screen, asked)
+    shown = await in_database(_screen, asked, masked=bool(who(request).masks))
     return screen(request, "replays/page.html", "replays/_list.html", {"screen_of": shown})
 
 
@@ -105,7 +108,7 @@ async def thread_replays(request: HttpRequest, store: str, thread: str) -> HttpR
         return await _asked(request, store, thread)
     asked = {**ReplaysParameters.read(request.GET), "store": store, "thread": thread}
     located(store)  # or 404
-    shown = await in_database(_screen, asked)
+    shown = await in_database(_screen, asked, masked=bool(who(request).masks))
     context = {"screen_of": shown, "store": store, "thread": thread}
     return screen(request, "replays/page.html", "replays/_list.html", context)
 
@@ -113,11 +116,16 @@ async def thread_replays(request: HttpRequest, store: str, thread: str) -> HttpR
 async def _asked(request: HttpRequest, store: str, thread: str) -> HttpResponse:
     given = body(request)
     found = await subject_of(
-        located(store), thread, text(given, "checkpoint_ns"), text(given, "checkpoint_id")
+        who(request), located(store), thread, text(given, "checkpoint_ns"), text(given, "checkpoint_id")
     )
-    if found.refusal:
-        raise NotWritable(found.refusal)
-    made = await in_database(requests.ask, await offload(found.page.weight, request_of, _wish(given), found))
+    wish, person = _wish(given), who(request)
+    wish = replace(wish, author=person.signature or wish.author)
+    asked = told_of(found.page.checkpoints[0], wish.kind, wish.graph, wish.reason)
+    async with audited(person, "replay", store=store, thread=thread, details=asked) as entry:
+        if found.refusal:
+            raise NotWritable(found.refusal)
+        made = await in_database(requests.ask, await offload(found.page.weight, request_of, wish, found))
+        entry.add(replay=made.id)
     return as_json(request, told(made), status=201, address=addresses.replay(made.id))
 
 
@@ -167,7 +175,7 @@ def _limit(given: Mapping[str, Any], name: str, default: int, most: int) -> int:
     return found
 
 
-def _screen(asked: Mapping[str, Any]) -> ReplaysScreen:
+def _screen(asked: Mapping[str, Any], *, masked: bool) -> ReplaysScreen:
     # No text with a NUL is kept, and PostgreSQL takes none to compare.
     state, store, thread, by = (
         (asked[name] or "").replace("\0", "\ufffd") for name in ("state", "store", "thread", "by")
@@ -192,7 +200,7 @@ def _screen(asked: Mapping[str, Any]) -> ReplaysScreen:
         return addresses.replays(**given)
 
     return ReplaysScreen(
-        lines=tuple(_line(replay, here) for replay in page[:SHOWN]),
+        lines=tuple(_line(replay, here, masked=masked) for replay in page[:SHOWN]),
         states=tuple((name, href(state=name), name == state) for name in ("", *State.values)),
         state=state,
         store=store,
@@ -222,7 +230,7 @@ def _key(replay: Replay) -> str:
     return f"{micros}_{replay.id}"
 
 
-def _line(replay: Replay, here: Mapping[str, str]) -> ReplayLine:
+def _line(replay: Replay, here: Mapping[str, str], *, masked: bool) -> ReplayLine:
     slug = here.get(replay.store, "")
     state = requests.state_of(replay)
     span = replay.ended_at - replay.started_at if replay.ended_at and replay.started_at else None
@@ -241,5 +249,5 @@ def _line(replay: Replay, here: Mapping[str, str]) -> ReplayLine:
         took=duration(span).removeprefix("+"),
         asked=exact(replay.asked_at),
         ago=ago(replay.asked_at, datetime.now(UTC)),
-        error=replay.error[:200],
+        error=replay.error[:200] if not masked else replay.error and MASKED,
     )

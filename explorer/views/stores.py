@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from checkpoints.errors import StoreError
-from checkpoints.stores import read
 from checkpoints.stores.location import shown
 from explorer import addresses
+from explorer.people.roles import who
+from explorer.reading import read
 from explorer.rendering import screen
 from explorer.stores import registered
 from explorer.wording import count, size
 
 if TYPE_CHECKING:
     from checkpoints.stores import Location, Overview
+    from explorer.people.roles import Person
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ async def stores(request: HttpRequest) -> HttpResponse:
     located = registered()
     if len(located) == 1:
         return HttpResponseRedirect(addresses.threads(next(iter(located))))
-    lines = await asyncio.gather(*(_line(slug, location) for slug, location in located.items()))
+    lines = await asyncio.gather(*(_line(who(request), slug, location) for slug, location in located.items()))
     return screen(request, "stores/page.html", "stores/_list.html", {"stores": lines})
 
 
@@ -47,9 +49,9 @@ async def store(request: HttpRequest, store: str) -> HttpResponse:
     return HttpResponseRedirect(addresses.threads(store))
 
 
-async def _line(slug: str, location: Location) -> StoreLine:
+async def _line(person: Person, slug: str, location: Location) -> StoreLine:
     try:
-        found = await read(location, lambda opened: opened.overview())
+        found = await read(person, location, lambda opened: opened.overview())
     except StoreError as error:
         return StoreLine(
             slug, location.name, shown(location.text), "", "", "", "", error.sentence, error.advice

@@ -13,6 +13,7 @@ from checkpoints.tasks import next_nodes, pending_sends, tasks
 from explorer import addresses, search
 from explorer.forms import ThreadsParameters
 from explorer.offload import offload
+from explorer.people.roles import who
 from explorer.recall import recall
 from explorer.rendering import screen
 from explorer.rows import joined
@@ -53,9 +54,10 @@ class ThreadsScreen:
 
 async def threads(request: HttpRequest, store: str) -> HttpResponse:
     asked = ThreadsParameters.read(request.GET)
+    search.require(who(request), asked["q"] or "")
     location = located(store)
     key = ("threads", store, asked["q"], asked["before"])
-    shown = await recall(location, key, lambda opened: _screen(opened, store, asked))
+    shown = await recall(who(request), location, key, lambda opened: _screen(opened, store, asked))
     context = {"screen": shown, "rows": _rows(shown.lines), "store": store}
     return screen(request, "threads/page.html", "threads/_list.html", context)
 

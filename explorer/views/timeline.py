@@ -13,6 +13,7 @@ from explorer.branches import BranchLine, branch_lines
 from explorer.forms import DEFAULT_DENSITY, DENSITIES, TimelineParameters
 from explorer.namespaces import NamespaceLine, namespace_lines
 from explorer.offload import offload
+from explorer.people.roles import who
 from explorer.recall import recall
 from explorer.rendering import screen
 from explorer.steps import StepLine, rows, step_lines
@@ -60,7 +61,7 @@ async def timeline(request: HttpRequest, store: str, thread: str) -> HttpRespons
     asked = TimelineParameters.read(request.GET)
     location = located(store)
     key = ("timeline", store, thread, *asked.values())
-    shown = await recall(location, key, lambda opened: load(opened, store, thread, asked))
+    shown = await recall(who(request), location, key, lambda opened: load(opened, store, thread, asked))
     context = {
         "screen": shown,
         "rows": rows(shown.steps, datetime.now(UTC)),

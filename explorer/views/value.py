@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from checkpoints.deltas import delta_items
 from checkpoints.errors import NotFound
 from checkpoints.inert import Deferred
+from checkpoints.masking import MASKED
 from checkpoints.outline import at_path
 from checkpoints.snapshot import PendingWrite, Snapshot
-from checkpoints.stores import read
 from explorer import addresses, writing
 from explorer.forms import ValueParameters, as_path
 from explorer.offload import LARGE, offload
+from explorer.people.roles import FORK, who
+from explorer.reading import read
 from explorer.rendering import screen
 from explorer.stores import located
 from explorer.values import ValueView, value_address, value_view
@@ -41,15 +43,21 @@ class ValueScreen:
 async def value(request: HttpRequest, store: str, thread: str, checkpoint_id: str) -> HttpResponse:
     asked = ValueParameters.read(request.GET)
     asked["part"] = asked["part"] or "values"
-    shown = await read(located(store), lambda opened: _load(opened, store, thread, checkpoint_id, asked))
+    person = who(request)
+    edits = person.may(FORK)
+    shown = await read(
+        person, located(store), lambda opened: _load(opened, store, thread, checkpoint_id, asked, edits=edits)
+    )
     context = {"value": shown, "store": store, "thread": thread}
     return screen(request, "value/page.html", "value/_value.html", context)
 
 
-async def _load(opened: Store, store: str, thread: str, id: str, asked: dict[str, Any]) -> ValueScreen:
+async def _load(
+    opened: Store, store: str, thread: str, id: str, asked: dict[str, Any], *, edits: bool
+) -> ValueScreen:
     size, whole = await _find(opened, thread, id, asked)
     edit = None
-    if asked["part"] == "values" and not await writing.refusal(opened):
+    if edits and asked["part"] == "values" and not await writing.refusal(opened):
         channel = asked["channel"] or ""
         edit = partial(addresses.edit, store, thread, id, ns=asked["ns"] or "", channel=channel)
     return await offload(size, lambda: _screen(store, thread, id, asked, _part(whole(), asked), edit))
@@ -61,6 +69,8 @@ async def _find(opened: Store, thread: str, id: str, asked: dict[str, Any]) -> t
         write = await _write(opened, thread, id, asked)
         return write.row.size, lambda: write.value
     at = Snapshot(await opened.checkpoint_row(thread, asked["ns"] or "", id), opened.serde)
+    if asked["part"] == "delta" and opened.serde.masks and opened.serde.masks.hides(asked["channel"] or ""):
+        return 0, lambda: MASKED
     if asked["part"] == "delta":
         config = {"thread_id": thread, "checkpoint_ns": asked["ns"] or "", "checkpoint_id": id}
         items = await delta_items(opened.saver, {"configurable": config}, asked["channel"] or "")

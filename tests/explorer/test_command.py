@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Served
+    from pytest_django.fixtures import SettingsWrapper
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def complaint(capsys: pytest.CaptureFixture[str], settings: SettingsWrapper) -> Callable[..., str]:
     """Run the command on something that it refuses and return what it says."""
+    settings.EXPLORER_USERS = False  # what the command sets is taken back with it
 
     def run(*arguments: object) -> str:
         assert main([str(argument) for argument in arguments]) == 1

@@ -180,7 +180,7 @@ def test_pages_are_served_where_no_database_can_be_made(
     assert b"The explorer&#x27;s own database cannot be used." in refused.body
     run.process.terminate()
     _, said = run.process.communicate(timeout=10)
-    assert said.startswith("Replays are off: ")
+    assert said.startswith("Stores can be read, but not changed: ")
 
 
 def test_a_server_that_starts_again_keeps_the_token(server: Callable[..., Served]) -> None:

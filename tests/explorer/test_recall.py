@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import graphs
@@ -12,7 +13,9 @@ import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 from readers import Page, Reader
 
+from checkpoints.masking import Masks
 from checkpoints.stores import Location, Store
+from explorer.people.roles import Person
 from explorer.recall import PAGES, forget, recall
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
     from django.test import AsyncClient
     from pytest_django.fixtures import SettingsWrapper
+
+ANYBODY = Person("ana", ("viewer",))
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +47,15 @@ def resting(tmp_path: Path, in_file: graphs.Written) -> Path:
 
 async def test_a_resting_store_is_read_once(resting: Path) -> None:
     read, location = Reader(), Location.parse(str(resting))
-    assert [await recall(location, "page", read) for _ in range(3)] == [1, 1, 1]
-    assert await recall(location, "another page", read) == 2
+    assert [await recall(ANYBODY, location, "page", read) for _ in range(3)] == [1, 1, 1]
+    assert await recall(ANYBODY, location, "another page", read) == 2
+
+
+async def test_who_sees_less_is_not_shown_what_another_saw(resting: Path) -> None:
+    read, location = Reader(), Location.parse(str(resting))
+    less = replace(ANYBODY, masks=Masks(frozenset({"messages"})))
+    people = (ANYBODY, less, ANYBODY, less, replace(ANYBODY, name="ben"))
+    assert [await recall(person, location, "page", read) for person in people] == [1, 2, 1, 2, 1]
 
 
 async def test_a_page_that_was_cut_short_is_read_again(resting: Path) -> None:
@@ -54,31 +66,31 @@ async def test_a_page_that_was_cut_short_is_read_again(resting: Path) -> None:
             return page
 
     read, location = Hurried(), Location.parse(str(resting))
-    assert [await recall(location, "page", read) for _ in range(3)] == [1, 2, 2]
+    assert [await recall(ANYBODY, location, "page", read) for _ in range(3)] == [1, 2, 2]
 
 
 async def test_a_write_is_seen_at_once(resting: Path) -> None:
     read, location = Reader(), Location.parse(str(resting))
-    await recall(location, "page", read)
+    await recall(ANYBODY, location, "page", read)
     with SqliteSaver.from_conn_string(str(resting)) as saver:
         graphs.ask_order(saver, "new")
-        assert await recall(location, "page", read) == 2
-    assert await recall(location, "page", read) == 3
+        assert await recall(ANYBODY, location, "page", read) == 2
+    assert await recall(ANYBODY, location, "page", read) == 3
 
 
 async def test_a_store_written_a_moment_ago_is_always_read(resting: Path) -> None:
     os.utime(resting)
     read, location = Reader(), Location.parse(str(resting))
-    assert [await recall(location, "page", read) for _ in range(2)] == [1, 2]
+    assert [await recall(ANYBODY, location, "page", read) for _ in range(2)] == [1, 2]
 
 
 async def test_only_so_many_pages_are_remembered(resting: Path) -> None:
     read, location = Reader(), Location.parse(str(resting))
     for page in range(PAGES + 1):
-        await recall(location, page, read)
-    await recall(location, PAGES, read)
+        await recall(ANYBODY, location, page, read)
+    await recall(ANYBODY, location, PAGES, read)
     assert read.asked == PAGES + 1
-    await recall(location, 0, read)
+    await recall(ANYBODY, location, 0, read)
     assert read.asked == PAGES + 2
 
 

@@ -16,6 +16,8 @@ from django.urls import path
 
 from checkpoints.errors import StoreBusy, StoreDamaged, ThreadNotFound
 from explorer import urls
+from explorer.people.roles import READ
+from explorer.people.routes import allowed
 
 if TYPE_CHECKING:
     from conftest import Served
@@ -47,11 +49,11 @@ async def crash(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [
-    path("", page),
-    path("missing/", missing),
-    path("busy/", busy),
-    path("damaged/", damaged),
-    path("crash/", crash),
+    path("", allowed(page, GET=READ, POST=READ)),
+    path("missing/", allowed(missing, GET=READ)),
+    path("busy/", allowed(busy, GET=READ)),
+    path("damaged/", allowed(damaged, GET=READ)),
+    path("crash/", allowed(crash, GET=READ)),
     *urls.urlpatterns,
 ]
 handler403, handler404, handler500 = urls.handler403, urls.handler404, urls.handler500

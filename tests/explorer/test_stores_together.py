@@ -14,6 +14,7 @@ from readers import Reader
 
 from checkpoints.stores import Location
 from checkpoints.stores.postgres import listing, search
+from explorer.people.roles import Person
 from explorer.recall import forget, recall
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from django.test import AsyncClient
+
+ANYBODY = Person("ana", ("viewer",))
 
 
 @pytest.fixture(autouse=True)
@@ -114,19 +117,19 @@ async def test_a_page_says_what_happened_to_its_connection_and_the_next_is_shown
 
 async def test_a_resting_database_is_read_once_and_a_write_seen_at_once(asking: str) -> None:
     read, location = Reader(), Location.parse(asking)
-    assert [await recall(location, "page", read) for _ in range(3)] == [1, 1, 1]
-    assert await recall(location, "another page", read) == 2
+    assert [await recall(ANYBODY, location, "page", read) for _ in range(3)] == [1, 1, 1]
+    assert await recall(ANYBODY, location, "another page", read) == 2
     execute(asking, "UPDATE checkpoint_writes SET channel = channel")
-    assert [await recall(location, "page", read) for _ in range(2)] == [3, 3]
+    assert [await recall(ANYBODY, location, "page", read) for _ in range(2)] == [3, 3]
 
 
 async def test_what_was_written_and_not_committed_is_read_when_it_is(asking: str) -> None:
     read, location = Reader(), Location.parse(asking)
     with psycopg.connect(asking) as writer:
         writer.execute("UPDATE checkpoint_writes SET channel = channel")
-        assert [await recall(location, "page", read) for _ in range(2)] == [1, 1]
+        assert [await recall(ANYBODY, location, "page", read) for _ in range(2)] == [1, 1]
         writer.commit()
-        assert await recall(location, "page", read) == 2
+        assert await recall(ANYBODY, location, "page", read) == 2
 
 
 async def test_the_list_says_how_it_becomes_fast(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -13,12 +14,12 @@ from checkpoints.postgres.aio import AsyncPostgresSaver
 from checkpoints.postgres.driver import arun, run
 from checkpoints.statements import Operation, Row, Statement
 from checkpoints.stores.forks import Belongings, Sizes, measured
-from checkpoints.stores.postgres import pool, threads, timeline
+from checkpoints.stores.postgres import pool, selection, threads, timeline
 from checkpoints.stores.postgres.failures import READ_SECONDS
 from checkpoints.stores.postgres.forks import PostgresForks
 from checkpoints.stores.postgres.listing import count_threads
 from checkpoints.stores.postgres.places import is_storable
-from checkpoints.stores.postgres.schema import Schema
+from checkpoints.stores.postgres.schema import COLUMNS, Schema
 from checkpoints.stores.postgres.usage import usage
 from checkpoints.stores.postgres.writing import refusal
 from checkpoints.stores.records import (
@@ -30,6 +31,7 @@ from checkpoints.stores.records import (
     TimelinePage,
     WriteRow,
 )
+from checkpoints.stores.selection import TABLES, added_up
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from checkpoints.branches import Tree
     from checkpoints.stores.location import Location
+    from checkpoints.stores.selection import Criteria, Head, Held, Part, ThreadKey
     from checkpoints.stores.usage import Usage
 
 T = TypeVar("T")
@@ -71,11 +74,13 @@ class PostgresStore:
         conn: psycopg.AsyncConnection[Any],
         schema: Schema,
         serde: InertSerializer,
+        seconds: float | None = None,
     ) -> None:
         self.location = location
         self.conn = conn
         self.serde = serde
         self._schema = schema
+        self._seconds = seconds
 
     @cached_property
     def saver(self) -> BaseCheckpointSaver[Any]:
@@ -157,6 +162,30 @@ class PostgresStore:
             raise CheckpointNotFound("There is no such checkpoint in this thread and namespace.")
         return await self.run(measured(PostgresForks(self._schema), thread_id, ns, checkpoint_id))
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return tuple(COLUMNS)
+
+    async def existing(self, keys: Sequence[ThreadKey]) -> list[ThreadKey]:
+        return await self.run(selection.existing(keys))
+
+    async def candidates(self, criteria: Criteria) -> list[ThreadKey]:
+        return await self.run(selection.candidates(criteria))
+
+    async def narrowed(self, keys: Sequence[ThreadKey], criteria: Criteria) -> list[ThreadKey]:
+        return await self.run(selection.narrowed(keys, criteria))
+
+    async def heads(self, keys: Sequence[ThreadKey]) -> list[Head]:
+        return await self.run(selection.heads(self._schema, keys))
+
+    async def held(self, keys: Sequence[ThreadKey]) -> list[tuple[ThreadKey, Held]]:
+        found: dict[str, list[Part]] = {}
+        for place in range(len(TABLES)):
+            rows = await self.run(selection.tallied(place, keys))
+            await asyncio.to_thread(selection.gather, found, place, rows)
+            del rows
+        return await asyncio.to_thread(added_up, keys, {key: found.get(key.text or "", ()) for key in keys})
+
     async def write_refusal(self) -> str | None:
         return await self.run(refusal(self._schema, self.location.name))
 
@@ -166,7 +195,7 @@ class PostgresStore:
 
     async def run(self, operation: Operation[T]) -> T:
         """Run an operation that reads. Raises StoreError."""
-        return await _run(self.location, self.conn, self._schema.here(operation))
+        return await _run(self.location, self.conn, self._schema.here(operation), self._seconds)
 
 
 class _Saver(AsyncPostgresSaver):
@@ -185,19 +214,24 @@ async def read(
     question: Callable[[PostgresStore], Awaitable[T]],
     *,
     serde: InertSerializer | None = None,
+    seconds: float | None = None,
 ) -> T:
     """Ask the question in one transaction, which sees one state of the store."""
     serde = serde or InertSerializer.from_environment()
-    async with pool.reading(location) as conn:
+    async with pool.reading(location, seconds) as conn:
         schema = await _run(location, conn, Schema.look(location.name))
-        return await question(PostgresStore(location, conn, schema, serde))
+        return await question(PostgresStore(location, conn, schema, serde, seconds))
 
 
 async def read_since(
-    location: Location, mark: Hashable, question: Callable[[PostgresStore], Awaitable[T]]
+    location: Location,
+    mark: Hashable,
+    question: Callable[[PostgresStore], Awaitable[T]],
+    *,
+    serde: InertSerializer | None = None,
 ) -> tuple[Hashable, T] | None:
     """Ask the question unless nobody has written since the mark; return the next mark with the answer."""
-    serde = InertSerializer.from_environment()
+    serde = serde or InertSerializer.from_environment()
     async with pool.reading(location) as conn:
         [(now,)] = await _run(location, conn, asked(Statement(_PROBE)))
         if now is not None and now == mark:
@@ -217,10 +251,15 @@ async def close() -> None:
     await pool.close()
 
 
-async def _run(location: Location, conn: psycopg.AsyncConnection[Any], operation: Operation[T]) -> T:
+async def _run(
+    location: Location,
+    conn: psycopg.AsyncConnection[Any],
+    operation: Operation[T],
+    seconds: float | None = None,
+) -> T:
     # The server ends a statement that takes too long; this is for one that has gone silent.
     try:
-        return await pool.promptly(conn, READ_SECONDS + 5, arun(conn, operation))
+        return await pool.promptly(conn, (seconds or READ_SECONDS) + 5, arun(conn, operation))
     except TimeoutError:
         raise ReadTimeout(f"{location.name} did not answer in time.") from None
 
