@@ -11,6 +11,7 @@ from explorer.views import api
 from explorer.views import deletion as deletion_views
 from explorer.views import replay as replay_views
 from explorer.views.ask import ask
+from explorer.views.bytes import bytes_page
 from explorer.views.checkpoint import checkpoint
 from explorer.views.compare import compare
 from explorer.views.deletion import deletion
@@ -48,6 +49,7 @@ urlpatterns = [
     path("password/", allowed(password, GET=READ, POST=READ), name="password"),
     path("help/", allowed(help_page, GET=READ), name="help"),
     path("s/<slug:store>/", allowed(store, GET=READ), name="store"),
+    path("s/<slug:store>/bytes/", allowed(bytes_page, GET=READ), name="bytes"),
     path("s/<slug:store>/threads/", allowed(threads, GET=READ), name="threads"),
     path(THREAD, allowed(timeline, GET=READ), name="timeline"),
     path(CHECKPOINT, allowed(checkpoint, GET=READ), name="checkpoint"),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         WriteRow,
     )
     from checkpoints.stores.selection import Criteria, Head, Held, ThreadKey
+    from checkpoints.stores.usage import Usage
 
 
 class Store(Protocol):
@@ -37,6 +38,9 @@ class Store(Protocol):
 
     async def overview(self) -> Overview:
         """Tell what the store is, in numbers."""
+
+    async def usage(self) -> Usage:
+        """Tell where the bytes of the store go, within some seconds."""
 
     async def threads(
         self, *, before: str | None = None, limit: int = 50, search: Search | None = None

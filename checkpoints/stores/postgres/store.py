@@ -20,6 +20,7 @@ from checkpoints.stores.postgres.forks import PostgresForks
 from checkpoints.stores.postgres.listing import count_threads
 from checkpoints.stores.postgres.places import is_storable
 from checkpoints.stores.postgres.schema import COLUMNS, Schema
+from checkpoints.stores.postgres.usage import usage
 from checkpoints.stores.postgres.writing import refusal
 from checkpoints.stores.records import (
     CheckpointRow,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from checkpoints.branches import Tree
     from checkpoints.stores.location import Location
     from checkpoints.stores.selection import Criteria, Head, Held, Part, ThreadKey
+    from checkpoints.stores.usage import Usage
 
 T = TypeVar("T")
 COUNT_SECONDS = 0.25
@@ -96,6 +98,9 @@ class PostgresStore:
             server=version,
             standby=standby,
         )
+
+    async def usage(self) -> Usage:
+        return await self.run(usage(self._schema))
 
     async def threads(
         self, *, before: str | None = None, limit: int = 50, search: Search | None = None

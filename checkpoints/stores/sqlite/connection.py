@@ -41,6 +41,7 @@ _SETTINGS = (
 )
 _TEXT = methodcaller("decode", "utf-8", "replace")  # it is called for each text: no Python function
 _READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE})
+_TOLD = frozenset({"table_info", "freelist_count", "page_size"})
 _ERRORS: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_NOTADB: (NotADatabase, "is not a SQLite database"),
     sqlite3.SQLITE_CORRUPT: (StoreDamaged, "is damaged"),
@@ -131,10 +132,10 @@ def _guard(conn: sqlite3.Connection, seconds: float | None) -> None:
 
 
 def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
-    """Let the connection compile nothing but SELECT, and what describes a table."""
+    """Let the connection compile nothing but SELECT, and what describes a table or the file."""
     allowed = (
         action in _READING
         or (action == sqlite3.SQLITE_FUNCTION and second != "load_extension")
-        or (action == sqlite3.SQLITE_PRAGMA and first == "table_info")
+        or (action == sqlite3.SQLITE_PRAGMA and first in _TOLD and (first == "table_info" or second is None))
     )
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY

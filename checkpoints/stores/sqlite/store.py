@@ -29,6 +29,7 @@ from checkpoints.stores.sqlite.connection import Connected, connect, named
 from checkpoints.stores.sqlite.forks import SqliteForks
 from checkpoints.stores.sqlite.listing import count_threads, last_rows
 from checkpoints.stores.sqlite.opening import Fingerprint
+from checkpoints.stores.sqlite.usage import usage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from checkpoints.statements import Operation
     from checkpoints.stores.location import Location
     from checkpoints.stores.selection import Criteria, Head, Held, ThreadKey
+    from checkpoints.stores.usage import Usage
 
 T = TypeVar("T")
 ATTEMPTS = 5
@@ -72,6 +74,9 @@ class SqliteStore:
             journal_mode=self._opening.journal_mode,
             log_bytes=files.wal_bytes,
         )
+
+    async def usage(self) -> Usage:
+        return await self._run(usage(self._schema, Fingerprint.of(self._opening.path).bytes))
 
     async def threads(
         self, *, before: str | None = None, limit: int = 50, search: Search | None = None
