@@ -191,6 +191,7 @@ COMMANDS: Mapping[str, tuple[str, Callable[[ArgumentParser], None], Callable[[Na
     "copy": (COPY, add_copy_arguments, copy),
     "createuser": (people.CREATE, people.add_create_arguments, people.create),
     "listusers": (people.LIST, lambda parser: None, people.show),
+    "audit": (people.AUDIT, people.add_audit_arguments, people.audit),
     "removeuser": (people.REMOVE, people.add_remove_arguments, people.remove),
 }
 
