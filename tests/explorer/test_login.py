@@ -244,8 +244,15 @@ async def test_who_has_no_role_is_told_so_and_can_log_out(client: AsyncClient) -
     assert not await in_database(Session.objects.exists)
 
 
-def browser_at(address: str) -> AsyncClient:
-    return AsyncClient(client=(address, 0))
+class BrowserAt(AsyncClient):
+    """A browser at another address."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self.address = address
+
+    def _base_scope(self, **request: Any) -> dict[str, Any]:
+        return {**super()._base_scope(**request), "client": [self.address, 0]}
 
 
 async def fail(browser: AsyncClient, times: int, name: str = "ana") -> list[int]:
@@ -274,12 +281,12 @@ async def test_another_spelling_is_the_same_account(name: str, client: AsyncClie
 
 
 async def test_who_guesses_elsewhere_does_not_lock_a_user_out(client: AsyncClient) -> None:
-    await fail(browser_at("203.0.113.9"), throttle.OF_BOTH + 1)
+    await fail(BrowserAt("203.0.113.9"), throttle.OF_BOTH + 1)
     assert (await log_in(client, "ana")).status_code == 303
 
 
 async def test_an_address_cannot_try_all_names() -> None:
-    far = browser_at("203.0.113.9")
+    far = BrowserAt("203.0.113.9")
     for number in range(throttle.OF_ADDRESS):
         assert await fail(far, 1, f"user{number}") == [422]
     assert await fail(far, 1, "one-more") == [429]
@@ -287,8 +294,8 @@ async def test_an_address_cannot_try_all_names() -> None:
 
 async def test_an_account_is_locked_when_everybody_guesses() -> None:
     for number in range(throttle.OF_ACCOUNT):
-        assert await fail(browser_at(f"198.51.100.{number}"), 1) == [422]
-    assert await fail(browser_at("192.0.2.1"), 1) == [429]
+        assert await fail(BrowserAt(f"198.51.100.{number}"), 1) == [422]
+    assert await fail(BrowserAt("192.0.2.1"), 1) == [429]
 
 
 async def test_an_address_is_not_changed_by_what_a_client_claims(
@@ -314,8 +321,8 @@ async def test_an_address_is_not_changed_by_what_a_client_claims(
     ],
 )
 async def test_a_network_of_ipv6_is_one_address(address: str, other: str, same: bool) -> None:
-    await fail(browser_at(address), throttle.OF_BOTH)
-    assert await fail(browser_at(other), 1) == [429 if same else 422]
+    await fail(BrowserAt(address), throttle.OF_BOTH)
+    assert await fail(BrowserAt(other), 1) == [429 if same else 422]
 
 
 async def test_the_right_password_forgives_the_wrong_ones(client: AsyncClient) -> None:
