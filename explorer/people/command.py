@@ -45,7 +45,7 @@ def create(options: Namespace) -> int:
         accounts.check_name(options.name)  # before anybody types a password
     password = _password(options) if old is None or options.new_password or options.password_stdin else ""
     role = options.role or ("" if old else "viewer")
-    told = {"user": options.name, "role": role, "password": bool(password)}
+    told = {"user": options.name, "role": role, "password": "set" if password else ""}
     with recorded(Person.of_system_user(), "user", details=told):
         if old is None:
             accounts.create(options.name, password, role)

@@ -116,7 +116,7 @@ def test_changes_of_users_are_noted_without_passwords(command: Command, app_data
     begun = AuditEntry.objects.filter(outcome="begun").order_by("id")
     assert [(row.action, row.roles) for row in begun] == [("user", "local")] * 2
     assert [row.details for row in begun] == [
-        {"user": "ana", "role": "support", "password": True},
+        {"user": "ana", "role": "support", "password": "set"},
         {"user": "ana", "shut_out": True},
     ]
     assert GOOD.encode() not in app_database.read_bytes()
