@@ -72,6 +72,11 @@ def replays(
     return "/replays/" + _query(state=state, store=store, thread=key, by=by, before=before)
 
 
+def audit(**asked: str) -> str:
+    """Address the audit, filtered as its form asks: the thread tilde-encoded, as forms change line breaks."""
+    return "/audit/" + _query(**asked)
+
+
 def compare(
     store: str,
     left: tuple[str, str, str],

@@ -11,6 +11,7 @@ from django.core.validators import ProhibitNullCharactersValidator as NoNull
 from checkpoints.selection import STATES
 from explorer import tilde
 from explorer.asking import MOST_SECONDS, MOST_STEPS
+from explorer.models import Outcome
 from explorer.running.job import Kind
 
 if TYPE_CHECKING:
@@ -198,6 +199,17 @@ class AskForm(forms.Form):
     author = Text(max_length=100)
     basis = Text()
     id = forms.UUIDField(required=False)  # of the replay, so that a form that is sent twice asks once
+
+
+class AuditParameters(Parameters):
+    who = Text()
+    action = Text()
+    store = Text()
+    thread = Key()
+    outcome = forms.ChoiceField(required=False, choices=Outcome.choices)
+    since = forms.DateField(required=False)
+    until = forms.DateField(required=False)
+    before = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
 
 
 class LoginParameters(Parameters):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from django.urls import path, register_converter
 
-from explorer.people.roles import DELETE, FORK, READ, REPLAY
+from explorer.people.roles import AUDIT, DELETE, FORK, READ, REPLAY
 from explorer.people.routes import ANYBODY, allowed
 from explorer.tilde import TildeConverter
 from explorer.views import api
+from explorer.views import audit as audit_views
 from explorer.views import deletion as deletion_views
 from explorer.views import replay as replay_views
 from explorer.views.ask import ask
@@ -72,6 +73,8 @@ urlpatterns = [
     path(f"api/{RUN}claim/", allowed(api.claim, POST=REPLAY), name="api_claim"),
     path(f"api/{RUN}progress/", allowed(api.progress, POST=REPLAY), name="api_progress"),
     path(f"api/{RUN}result/", allowed(api.result, POST=REPLAY), name="api_result"),
+    path("audit/", allowed(audit_views.audit, GET=AUDIT), name="audit"),
+    path("audit/export/", allowed(audit_views.export, POST=AUDIT), name="audit_export"),
     path("s/<slug:store>/compare/", allowed(compare, GET=READ), name="compare"),
     path(f"{CHECKPOINT}value/", allowed(value, GET=READ), name="value"),
     path(f"{CHECKPOINT}raw/", allowed(raw, GET=READ), name="raw"),
