@@ -11,8 +11,10 @@ from django.http import HttpResponse
 from django.urls import get_resolver, path
 from people_at import browser_of, serve_to_users, user
 
+from checkpoints.selection import Criteria, select
 from explorer import stores, urls
 from explorer.database.threads import in_database
+from explorer.deletions.plans import keep
 from explorer.people.roles import ADMIN, DEVELOPER, ROLES, SUPPORT, VIEWER, Permission, Person
 from explorer.people.routes import ANYBODY, needs
 from explorer.replays.requests import Request, ask
@@ -42,6 +44,11 @@ async def a_replay(store: str) -> uuid.UUID:
     return (await in_database(ask, request)).id
 
 
+async def a_plan(store: str) -> uuid.UUID:
+    found = await select(stores.located(store), Criteria(thread_ids=("asking",)))
+    return (await in_database(keep, stores.located(store), found.threads, [], Person("ana"))).id
+
+
 async def address(route: Any, forkable: Forkable) -> str:
     """Return the address of a route at the store, with a thread, a checkpoint and a replay that are there."""
     given = {
@@ -49,6 +56,7 @@ async def address(route: Any, forkable: Forkable) -> str:
         "thread": "asking",
         "checkpoint_id": forkable.ids("asking")[0],
         "replay": await a_replay("forkable"),
+        "deletion": await a_plan("forkable"),
     }
     assert set(route.pattern.converters) <= set(given), f"Give {route} here what it takes."
     found = str(route.pattern)
