@@ -76,7 +76,7 @@ async def export(request: HttpRequest) -> StreamingHttpResponse:
     async with audited(who(request), "export", details=told) as entry:
         rows = await in_database(_written, wanted(asked), file, as_csv=as_csv)
         entry.add(rows=rows)
-    response = StreamingHttpResponse(_parts(file), content_type=f"{kind}; charset=utf-8")
+    response = StreamingHttpResponse(_Parts(file), content_type=f"{kind}; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="audit-{datetime.now(UTC):%Y-%m-%d}.{ending}"'
     return response
 
@@ -102,9 +102,15 @@ def _written(of: trail.Wanted, file: IO[bytes], *, as_csv: bool) -> int:
     return rows
 
 
-async def _parts(file: IO[bytes]) -> AsyncIterator[bytes]:
-    with file:
-        while part := await asyncio.to_thread(file.read, CHUNK):
+class _Parts:
+    """A file as a response sends it, which closes it, sent or not."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.close = file.close
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while part := await asyncio.to_thread(self._file.read, CHUNK):
             yield part
 
 

@@ -90,6 +90,7 @@ async def test_every_route_admits_whose_role_includes_it(
         for method in METHODS:
             answer = await client.generic(method, target)
             assert is_as_said(answer, route, method, role, target), (route.name, method, answer.status_code)
+            answer.close()
             if (route.name, method) == ("logout", "POST"):
                 client = await browser_of(role)
 
