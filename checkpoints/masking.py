@@ -54,7 +54,9 @@ class Masks:
         """Return a decoded checkpoint without the values that are not to be seen."""
         if not self.channels:
             return content
-        return {str(key): self._part(key, value) for key, value in content.items()}
+        versions = content.get("channel_versions")
+        moved = versions if isinstance(versions, dict) else {}
+        return {str(key): self._part(key, value, moved) for key, value in content.items()}
 
     def of_metadata(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return metadata without what is not to be seen; of `writes` of old releases the nodes stay."""
@@ -64,12 +66,17 @@ class Masks:
             shown["writes"] = dict.fromkeys(writes, MASKED) if isinstance(writes, dict) else MASKED
         return shown
 
-    def _part(self, key: str, value: Any) -> Any:
+    def _part(self, key: str, value: Any, versions: Mapping[str, Any]) -> Any:
         if key in PLAIN:
             return value
         if key == "channel_values" and isinstance(value, dict):
-            return {name: self.value(str(name), held) for name, held in value.items()}
+            return {name: self._held(str(name), held, versions.get(name)) for name, held in value.items()}
         return _sends(value) if key == "pending_sends" else MASKED
+
+    def _held(self, channel: str, value: Any, version: Any) -> Any:
+        """Return a value of the state; what is masked tells its version, so that changes are seen."""
+        shown = self.value(channel, value)
+        return shown if shown is not MASKED or version is None else f"(masked, version {_short(version)})"
 
 
 NO_MASKS: Final = Masks()
@@ -87,6 +94,11 @@ def _without(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
         else:
             shown[key] = value
     return shown
+
+
+def _short(version: Any) -> str:
+    """Return the number in a version: PostgreSQL's are `00000003.0.4711`."""
+    return str(version).partition(".")[0].lstrip("0")[:20] or "0"
 
 
 def _sends(value: Any) -> Any:

@@ -72,6 +72,11 @@ def replays(
     return "/replays/" + _query(state=state, store=store, thread=key, by=by, before=before)
 
 
+def audit(**asked: str) -> str:
+    """Address the audit, filtered as its form asks: the thread tilde-encoded, as forms change line breaks."""
+    return "/audit/" + _query(**asked)
+
+
 def compare(
     store: str,
     left: tuple[str, str, str],
@@ -104,6 +109,22 @@ def value(
         + "value/"
         + _query(ns=ns, part=part, channel=channel, task=task, idx=idx, path=address, start=start or None)
     )
+
+
+def find(store: str, *, meta: str = "", ids: str = "") -> str:
+    return f"/s/{store}/find/" + _query(meta=meta, ids=ids)
+
+
+def deletion(id: object, *, after: int | None = None) -> str:
+    return f"/deletions/{id}/" + _query(after=after)
+
+
+def deletions(*, store: str = "", before: str = "") -> str:
+    return "/deletions/" + _query(store=store, before=before)
+
+
+def receipt(id: object) -> str:
+    return f"/deletions/{id}/receipt.json"
 
 
 def raw(store: str, thread: str, id: str, *, ns: str = "", download: bool = False) -> str:

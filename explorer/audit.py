@@ -126,12 +126,6 @@ class recorded(audited):  # noqa: N801
             self.entry.write(_outcome_of(error))
 
 
-def note(person: Person, action: str, outcome: Outcome, **details: Any) -> None:
-    """Note what has no before and after: that somebody could not log in. Raises NotAudited."""
-    entry = Entry(person, action, added=details)
-    entry.write(outcome)
-
-
 def _outcome_of(error: BaseException) -> Outcome:
     return Outcome.REFUSED if isinstance(error, StoreError) else Outcome.FAILED
 

@@ -234,6 +234,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "audit": Command(people.AUDIT, people.add_audit_arguments, people.audit),
     "copy": Command(COPY, add_copy_arguments, copy),
     "createuser": Command(people.CREATE, people.add_create_arguments, people.create),
     "doctor": Command(DOCTOR, add_doctor_arguments, doctor),

@@ -33,7 +33,7 @@ class Pace(NamedTuple):
 # A server has workers of its own, and reads a table once for all of a portion.
 PACES = {"sqlite": Pace(2, 20, 1_000), "postgres": Pace(1, 100_000, 100_000)}
 FEW = 200  # threads that are not worth another connection
-PORTION_SECONDS = 0.02
+PORTION_SECONDS = 0.05  # of which one statement takes a part; in a file without a WAL it holds a lock
 
 
 @dataclass(frozen=True, slots=True)

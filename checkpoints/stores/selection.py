@@ -41,8 +41,8 @@ class Held:
     """One thread as a store holds it: rows and bytes by table, in all namespaces.
 
     The bytes are those of the columns with content, as stored: of PostgreSQL's documents after compression.
-    In SQLite there are no `blobs`. `newest` is the greatest checkpoint id, also of a checkpoint that only has
-    writes, and empty where there are nothing but blobs.
+    In SQLite there are no `blobs`. `newest` is the greatest checkpoint id: of the writes where there is no
+    checkpoint, empty where there are nothing but blobs.
 
     `mark` is another text when a row was added, removed or put again since.
     """
@@ -130,13 +130,13 @@ def added_up(
 
 
 def _held(key: ThreadKey, parts: Sequence[Part]) -> Held:
-    rows, sizes, newest, namespaces = [0, 0, 0], [0, 0, 0], "", set()
+    rows, sizes, newest, namespaces = [0, 0, 0], [0, 0, 0], ["", "", ""], set()
     for table, ns, count, size, id, _ in parts:
         rows[table] += count
         sizes[table] += size
         namespaces.add(ns)
-        if id > newest:
-            newest = id
+        if id > newest[table]:
+            newest[table] = id
     return Held(
         key.shown,
         checkpoints=rows[0],
@@ -146,7 +146,7 @@ def _held(key: ThreadKey, parts: Sequence[Part]) -> Held:
         write_bytes=sizes[1],
         blob_bytes=sizes[2],
         namespaces=len(namespaces),
-        newest=newest,
+        newest=newest[0] or newest[1],
         mark=_mark(parts),
     )
 

@@ -1,8 +1,10 @@
-"""`checkpoint-explorer createuser`, `listusers` and `removeuser`."""
+"""`checkpoint-explorer createuser`, `listusers`, `removeuser` and `audit`."""
 
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
+from datetime import date
 from getpass import getpass
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 CREATE = "Make a user, or give one another role. It holds from their next request on."
 LIST = "List the users."
+AUDIT = "Print who has done what, as JSON lines or CSV."
 REMOVE = "Shut a user out at once. The name stays, as the audit has it; createuser lets them in again."
 TWO = "The passwords are not the same. Nothing was changed."
 
@@ -42,7 +45,7 @@ def create(options: Namespace) -> int:
         accounts.check_name(options.name)  # before anybody types a password
     password = _password(options) if old is None or options.new_password or options.password_stdin else ""
     role = options.role or ("" if old else "viewer")
-    told = {"user": options.name, "role": role, "password": bool(password)}
+    told = {"user": options.name, "role": role, "password": "set" if password else ""}
     with recorded(Person.of_system_user(), "user", details=told):
         if old is None:
             accounts.create(options.name, password, role)
@@ -75,6 +78,36 @@ def show(options: Namespace) -> int:
         seen = f"logged in {each.last_login:%Y-%m-%d %H:%M} UTC" if each.last_login else "never logged in"
         print(f"{each.name}\t{roles if each.active else 'shut out'}\t{seen}")
     return 0
+
+
+def add_audit_arguments(parser: ArgumentParser) -> None:
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--json", action="store_true", help="JSON lines, as without it")
+    kind.add_argument("--csv", action="store_true", help="CSV")
+    parser.add_argument("--who", default="", help="of this person")
+    parser.add_argument("--action", default="", help="of this kind: fork, delete, login …")
+    parser.add_argument("--since", type=_day, metavar="YYYY-MM-DD", help="from this day on, UTC")
+    parser.add_argument("--until", type=_day, metavar="YYYY-MM-DD", help="up to this day, UTC")
+
+
+def audit(options: Namespace) -> int:
+    """Print rows of the audit, which is noted there. Raises CommandError and NotAudited."""
+    _prepare()
+    from explorer import trail
+    from explorer.audit import recorded
+
+    of = trail.Wanted(options.who, options.action, since=options.since, until=options.until)
+    told = {"what": "audit", "format": "csv" if options.csv else "jsonl"}
+    with recorded(Person.of_system_user(), "export", details=told) as entry:
+        entry.add(rows=trail.export(of, sys.stdout, as_csv=options.csv))
+    return 0
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError("a day is written as 2026-11-28") from None
 
 
 def _prepare() -> None:

@@ -53,8 +53,8 @@ def person_of(user: Any) -> Person:
 
 def begin(request: HttpRequest, user: User) -> None:
     """Log a user in, under a new session id and a new CSRF token."""
-    if not isinstance(getattr(request, "session", None), SessionStore):
-        request.session = SessionStore(request.COOKIES.get(cookie()))
+    end(request)
+    request.session = SessionStore()
     auth.login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
     request.session.save()
 

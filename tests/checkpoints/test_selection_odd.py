@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections import defaultdict
 from contextlib import closing
@@ -18,7 +19,7 @@ from checkpoints import selection
 from checkpoints.errors import ReadTimeout
 from checkpoints.selection import Criteria, Progress, Selection, held, portions, select
 from checkpoints.selection.portions import Pace
-from checkpoints.stores import close
+from checkpoints.stores import Location, close, read
 from checkpoints.stores.sqlite import connection
 from checkpoints.stores.sqlite import selection as of_files
 
@@ -190,8 +191,6 @@ async def test_any_rows_come_to_what_a_look_at_each_tells(place: str, data: st.D
 
 
 def put_row(place: str, key: tuple[str, str, str], metadata: dict[str, str]) -> None:
-    import json
-
     columns = "thread_id, checkpoint_ns, checkpoint_id, checkpoint, metadata"
     execute(
         place,
@@ -232,7 +231,7 @@ async def test_a_database_is_read_for_as_long_as_asked(database: str) -> None:
         await store.conn.execute("SELECT pg_sleep(5)")
 
     with pytest.raises(ReadTimeout, match="more than 1 seconds"):
-        await selection.read(selection.Location.parse(database), sleep, seconds=0.6)
+        await read(Location.parse(database), sleep, seconds=0.6)
     assert await ask(database, lambda store: store.threads())
 
 
@@ -248,3 +247,35 @@ async def test_a_selection_that_is_cancelled_reads_no_further(place: str) -> Non
     with pytest.raises(asyncio.CancelledError):
         await task
     assert reached.is_set()
+
+
+async def test_a_database_in_partitions_is_measured(database: str) -> None:
+    write(database, ["a", "b", "c", "d"], user_id="ana")
+    numbers = expected(database, ANA)
+    for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes"):
+        execute(database, f"ALTER TABLE {table} RENAME TO whole_{table}")
+        execute(database, f"CREATE TABLE {table} (LIKE whole_{table}) PARTITION BY HASH (thread_id)")
+        for part in range(2):
+            values = f"WITH (MODULUS 2, REMAINDER {part})"
+            execute(database, f"CREATE TABLE {table}_{part} PARTITION OF {table} FOR VALUES {values}")
+        execute(database, f"INSERT INTO {table} SELECT * FROM whole_{table}")
+    assert told(await select(database, ANA)) == numbers
+
+
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+async def test_an_agent_writes_while_threads_are_selected(tmp_path: Path, mode: str) -> None:
+    path = write(tmp_path / "x.sqlite", [f"t{n}" for n in range(60)], user_id="ana")
+    with closing(sqlite3.connect(path, timeout=1)) as agent:
+        agent.execute(f"PRAGMA journal_mode={mode}")
+        agent.execute("UPDATE writes SET idx = idx")
+        agent.commit()
+        written: list[int] = []
+
+        def write_on(now: Progress) -> None:
+            with agent:
+                agent.execute("UPDATE checkpoints SET type = type WHERE thread_id = 't0'")
+            written.append(now.done)
+
+        found = await select(str(path), ANA, progress=write_on)
+    assert len(found.threads) == 60
+    assert written

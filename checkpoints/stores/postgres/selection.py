@@ -95,9 +95,8 @@ def narrowed(keys: Sequence[ThreadKey], criteria: Criteria) -> Operation[list[Th
     if criteria.idle_since is not None and ids:
         newest: dict[str, str] = {}
         yield Statement(_ROOM)
-        for table in ("checkpoints", "checkpoint_writes"):
-            for id, last in (yield Statement(_NEWEST.replace("{table}", table), {"ids": ids})):
-                newest[id] = max(last, newest.get(id, ""))
+        for table in ("checkpoint_writes", "checkpoints"):
+            newest |= dict((yield Statement(_NEWEST.replace("{table}", table), {"ids": ids})))
         times = {id: id_time(last) for id, last in newest.items()}
         ids = [id for id in ids if (at := times.get(id)) and at <= criteria.idle_since]
     if criteria.thread_ids and criteria.metadata:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CHUNK = 2_000  # rows looked at by one statement
 SEARCH_SECONDS = 2.0
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.@-]*")
+_PLAIN = re.compile(r"(?!-?\d+\.\d+(?:e[+-]?\d+)?$)[A-Za-z0-9_.@-]+")  # not of a fraction: 1.5 may be 15e-1
 
 # json_each, unlike a path, takes every key as it is. A row without readable JSON matches nothing. CASE where
 # AND would evaluate both sides: the bytes alone tell most rows.

@@ -1,0 +1,146 @@
+"""The audit: who has done what, and all of it as a file."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from django.http import StreamingHttpResponse
+
+from explorer import addresses, stores, tilde, trail
+from explorer.audit import audited
+from explorer.database.threads import in_database
+from explorer.forms import AuditParameters
+from explorer.models import Outcome
+from explorer.people.roles import who
+from explorer.rendering import screen
+from explorer.wording import ago, exact
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from django.http import HttpRequest, HttpResponse
+
+IN_MEMORY, CHUNK = 4 << 20, 1 << 16
+TONES = {"done": "good", "refused": "wait", "failed": "bad", "begun": "loop"}
+
+
+@dataclass(frozen=True, slots=True)
+class ActionLine:
+    """One action. `thread_href` is empty where its store is not open here."""
+
+    action: str
+    outcome: str
+    tone: str
+    person: str
+    roles: str
+    store: str
+    thread: str
+    thread_href: str
+    details: tuple[tuple[str, str], ...]
+    at: str
+    ago: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditScreen:
+    """What the page of the audit shows, and what it was asked for."""
+
+    lines: tuple[ActionLine, ...]
+    asked: Mapping[str, str]
+    actions: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    stores: tuple[str, ...]
+    filtered: bool
+    older: str
+    newest: str
+
+
+async def audit(request: HttpRequest) -> HttpResponse:
+    asked = AuditParameters.read(request.GET)
+    shown = await in_database(_screen, asked)
+    return screen(request, "audit/page.html", "audit/_list.html", {"audit": shown})
+
+
+async def export(request: HttpRequest) -> StreamingHttpResponse:
+    """Answer with the rows that a form asks for; that they were taken is noted before."""
+    asked = AuditParameters.read(request.POST)
+    as_csv = request.POST.get("format") == "csv"
+    kind, ending = ("text/csv", "csv") if as_csv else ("application/x-ndjson", "jsonl")
+    told = {"what": "audit", "format": ending, **{key: str(value) for key, value in asked.items() if value}}
+    file = cast("IO[bytes]", SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115  the response closes it
+    async with audited(who(request), "export", details=told) as entry:
+        rows = await in_database(_written, wanted(asked), file, as_csv=as_csv)
+        entry.add(rows=rows)
+    response = StreamingHttpResponse(_parts(file), content_type=f"{kind}; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="audit-{datetime.now(UTC):%Y-%m-%d}.{ending}"'
+    return response
+
+
+def wanted(asked: Mapping[str, Any]) -> trail.Wanted:
+    """Return what is looked for, of what a page or a form asks."""
+    return trail.Wanted(
+        person=asked["who"] or "",
+        action=asked["action"] or "",
+        store=asked["store"] or "",
+        thread=asked["thread"] or "",
+        outcome=asked["outcome"] or "",
+        since=asked["since"],
+        until=asked["until"],
+    )
+
+
+def _written(of: trail.Wanted, file: IO[bytes], *, as_csv: bool) -> int:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    rows = trail.export(of, text, as_csv=as_csv)
+    text.detach()
+    file.seek(0)
+    return rows
+
+
+async def _parts(file: IO[bytes]) -> AsyncIterator[bytes]:
+    with file:
+        while part := await asyncio.to_thread(file.read, CHUNK):
+            yield part
+
+
+def _screen(asked: Mapping[str, Any]) -> AuditScreen:
+    actions, older = trail.page(wanted(asked), asked["before"])
+    given = {key: str(value) for key, value in asked.items() if value and key != "before"}
+    if asked["thread"]:  # forms send it on, and would change line breaks
+        given["thread"] = tilde.encode(asked["thread"])
+    known = {key: slug for key, (slug, _) in stores.by_key().items()}
+    return AuditScreen(
+        lines=tuple(_line(action, known) for action in actions),
+        asked=given,
+        actions=trail.ACTIONS,
+        outcomes=tuple(Outcome.values),
+        stores=tuple(known.values()),
+        filtered=bool(given),
+        older=addresses.audit(**given, before=str(older)) if older else "",
+        newest=addresses.audit(**given) if asked["before"] else "",
+    )
+
+
+def _line(action: trail.Action, known: Mapping[str, str]) -> ActionLine:
+    begun, end = action.begun, action.end
+    outcome = end.outcome if end else Outcome.BEGUN.value
+    slug = known.get(begun.store, "")
+    details = {**begun.details, **(end.details if end else {})}
+    return ActionLine(
+        action=begun.action,
+        outcome=outcome,
+        tone=TONES.get(outcome, ""),
+        person=begun.person,
+        roles=begun.roles,
+        store=slug or begun.store.rpartition("/")[2],
+        thread=begun.thread_id,
+        thread_href=addresses.timeline(slug, begun.thread_id) if slug and begun.thread_id else "",
+        details=trail.in_words(details.items()),
+        at=exact(begun.at),
+        ago=ago(begun.at, datetime.now(UTC)),
+    )
