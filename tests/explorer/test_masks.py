@@ -130,9 +130,12 @@ QUERIES = (
 
 async def targets(client: AsyncClient, replay: uuid.UUID) -> list[str]:
     """Return the addresses of every route that is read, for each thread and checkpoint."""
-    found = []
+    planned = await client.post("/s/masked/deletions/", {"which": "some", "thread": "waits"})
+    plan = planned["Location"].split("/")[2]
+    found = ["/s/masked/find/?every=1"]
     for route in routes():
         pattern = f"/{route.pattern}".replace("<slug:store>", "masked").replace("<uuid:replay>", str(replay))
+        pattern = pattern.replace("<uuid:deletion>", plan)
         if "GET" not in (needs(route.callback) or {}) or route.name == "logout":
             continue
         for thread in ("failed", "waits", "old"):
