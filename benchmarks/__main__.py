@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from benchmarks import forking, generator, layer, pages, postgres, replays, savers
+from benchmarks import forking, generator, layer, pages, postgres, replays, savers, selection
 
 SIZES = (1_000, 100_000, 1_000_000)
-SECTIONS = ("savers", "stores", "pages", "postgres", "forks", "replays")
+SECTIONS = ("savers", "stores", "pages", "postgres", "forks", "replays", "selection")
 
 
 async def main() -> None:
@@ -38,6 +38,8 @@ async def main() -> None:
         await forking.report(arguments.rounds)
     if "replays" in arguments.only:
         await replays.report(arguments.rounds)
+    if "selection" in arguments.only:
+        await selection.report(arguments.sizes, arguments.rounds)
 
 
 asyncio.run(main())

@@ -175,3 +175,33 @@ class CheckpointChanged(StoreError):
     """The checkpoint is not what it was when its fork was prepared."""
 
     advice = "Nothing was written. Look at it again, then decide anew."
+
+
+class SelectionRefused(StoreError):
+    """What threads were asked for cannot be looked for."""
+
+    advice = "Correct it and look again; nothing was read."
+
+
+class NothingAskedFor(SelectionRefused):
+    """A selection of threads by nothing at all, which would be all of them."""
+
+    advice = "Give thread ids, a prefix, metadata, an age or a status, or ask for every thread."
+
+
+class TooManyIds(SelectionRefused):
+    """A list of more thread ids than one selection takes."""
+
+    advice = "Split the list."
+
+
+class BundleRefused(StoreError):
+    """The file is no bundle, or not as it was written."""
+
+    advice = "Nothing was imported. Take another copy of the file, or export the threads again."
+
+
+class FileInTheWay(StoreError):
+    """A file that was to be made is there already."""
+
+    advice = "Name another file, or delete that one first."

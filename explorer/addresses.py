@@ -111,6 +111,22 @@ def value(
     )
 
 
+def find(store: str, *, meta: str = "", ids: str = "") -> str:
+    return f"/s/{store}/find/" + _query(meta=meta, ids=ids)
+
+
+def deletion(id: object, *, after: int | None = None) -> str:
+    return f"/deletions/{id}/" + _query(after=after)
+
+
+def deletions(*, store: str = "", before: str = "") -> str:
+    return "/deletions/" + _query(store=store, before=before)
+
+
+def receipt(id: object) -> str:
+    return f"/deletions/{id}/receipt.json"
+
+
 def raw(store: str, thread: str, id: str, *, ns: str = "", download: bool = False) -> str:
     return _checkpoint(store, thread, id) + "raw/" + _query(ns=ns, download="1" if download else "")
 

@@ -1,4 +1,4 @@
-"""The command `checkpoint-explorer`. `manage.py explore`, `doctor` and `copy` are the same."""
+"""The command `checkpoint-explorer`. `manage.py explore`, `doctor`, `copy` and so on are the same."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import django
 from django.conf import settings
@@ -20,6 +20,14 @@ from checkpoints.doctor import diagnose
 from checkpoints.errors import StoreError
 from checkpoints.stores import Location
 from explorer import logs, server
+from explorer.bundling import (
+    EXPORT,
+    IMPORT,
+    add_export_arguments,
+    add_import_arguments,
+    export_bundle,
+    import_bundle,
+)
 from explorer.copying import COPY, add_copy_arguments, copy
 from explorer.diagnosis import as_json, as_text
 from explorer.graphs.sources import GraphsRefused
@@ -29,13 +37,15 @@ from explorer.people.serving import add_people_arguments
 from explorer.replays import beside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 EXPLORE = "Open LangGraph checkpoint stores in the browser."
 DOCTOR = "Tell what a store is and whether all of it can be read, without showing any content."
 EPILOG = (
     "checkpoint-explorer doctor PATH tells what a store is and whether all of it can be read. "
     "checkpoint-explorer copy FROM TO --thread ID copies a thread from one store to another. "
+    "checkpoint-explorer export STORE --thread ID --to FILE keeps threads in a file, "
+    "checkpoint-explorer import FILE STORE brings them back. "
     "checkpoint-explorer worker PATH-OR-URL --graphs langgraph.json runs replays that a server has queued. "
     "checkpoint-explorer createuser NAME --role ROLE makes a user; listusers and removeuser go with it."
 )
@@ -185,17 +195,6 @@ def add_doctor_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-COMMANDS: Mapping[str, tuple[str, Callable[[ArgumentParser], None], Callable[[Namespace], int]]] = {
-    "worker": (WORKER, add_worker_arguments, worker),
-    "doctor": (DOCTOR, add_doctor_arguments, doctor),
-    "copy": (COPY, add_copy_arguments, copy),
-    "createuser": (people.CREATE, people.add_create_arguments, people.create),
-    "listusers": (people.LIST, lambda parser: None, people.show),
-    "audit": (people.AUDIT, people.add_audit_arguments, people.audit),
-    "removeuser": (people.REMOVE, people.add_remove_arguments, people.remove),
-}
-
-
 def _parse(arguments: list[str]) -> Namespace:
     """Parse `doctor …`, `copy …` and so on, and everything else; a store of that name is `./doctor`."""
     name = arguments[0] if arguments else ""
@@ -224,3 +223,24 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise ArgumentTypeError("a port is a number from 0 to 65535")
     return int(text)
+
+
+class Command(NamedTuple):
+    """What is called by its name: what it does, its arguments, and what runs it."""
+
+    description: str
+    add_arguments: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], int]
+
+
+COMMANDS = {
+    "audit": Command(people.AUDIT, people.add_audit_arguments, people.audit),
+    "copy": Command(COPY, add_copy_arguments, copy),
+    "createuser": Command(people.CREATE, people.add_create_arguments, people.create),
+    "doctor": Command(DOCTOR, add_doctor_arguments, doctor),
+    "export": Command(EXPORT, add_export_arguments, export_bundle),
+    "import": Command(IMPORT, add_import_arguments, import_bundle),
+    "listusers": Command(people.LIST, lambda parser: None, people.show),
+    "removeuser": Command(people.REMOVE, people.add_remove_arguments, people.remove),
+    "worker": Command(WORKER, add_worker_arguments, worker),
+}

@@ -48,7 +48,7 @@ def copy(options: Namespace) -> int:
 
 
 class Line:
-    """The terminal's last line, which tells how far a copy is. There is none in a file or a pipe."""
+    """The terminal's last line, which tells how far it is. There is none in a file or a pipe."""
 
     def __init__(self) -> None:
         self._shown = 0.0
@@ -56,12 +56,15 @@ class Line:
 
     def show(self, progress: Progress) -> None:
         """Tell it, a few times a second."""
+        done, total = progress.done, progress.total
+        rows = f"{done.rows:,} of {count(total.rows, 'row')}"
+        self.write(f"{STEPS[progress.step]} {rows}, {size(done.bytes)} of {size(total.bytes)}")
+
+    def write(self, text: str) -> None:
+        """Put this text into the line, unless another one has been there for a moment only."""
         if not self._terminal or time.monotonic() - self._shown < EVERY:
             return
         self._shown = time.monotonic()
-        done, total = progress.done, progress.total
-        rows = f"{done.rows:,} of {count(total.rows, 'row')}"
-        text = f"{STEPS[progress.step]} {rows}, {size(done.bytes)} of {size(total.bytes)}"
         print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_args
 from django import forms
 from django.core.validators import ProhibitNullCharactersValidator as NoNull
 
+from checkpoints.selection import STATES
 from explorer import tilde
 from explorer.asking import MOST_SECONDS, MOST_STEPS
 from explorer.models import Outcome
@@ -169,6 +170,7 @@ def as_path(text: str | None) -> Path:
 
 
 KINDS = get_args(Kind)
+ACTIONS = ("confirm", "stop", "erase", "again", "discard", "backup", "drop-backup")
 
 
 class AskParameters(Parameters):
@@ -233,6 +235,44 @@ class PasswordForm(forms.Form):
         if found.get("new") and found.get("again") and found["new"] != found["again"]:
             self.add_error("again", "This is not the same as the new password.")
         return found
+
+
+class FindForm(forms.Form):
+    """Which threads are meant. All that is given must hold."""
+
+    ids = Text(max_length=8_000_000)
+    begins = Text(max_length=LONGEST_ID)
+    meta = Text(max_length=2_000)
+    idle_days = forms.IntegerField(required=False, min_value=0, max_value=36_500)
+    status = forms.ChoiceField(required=False, choices=[("", "any"), *((name, name) for name in STATES)])
+    every = forms.BooleanField(required=False)
+
+
+class PlanForm(FindForm):
+    """Which of the threads that were found are to be deleted: all, or `some` by their keys."""
+
+    which = forms.ChoiceField(choices=[(name, name) for name in ("all", "some")])
+
+
+class DeletionParameters(Parameters):
+    """`after` is the number of the last thread of the page before."""
+
+    after = forms.IntegerField(required=False, min_value=0)
+
+
+class DeletionForm(forms.Form):
+    """What is to be done about a deletion."""
+
+    action = forms.ChoiceField(choices=[(name, name) for name in ACTIONS])
+    typed = Text(max_length=LONGEST_ID)
+    reason = Text(max_length=500)
+    backup = forms.BooleanField(required=False)
+    insist = forms.BooleanField(required=False)
+
+
+class DeletionsParameters(Parameters):
+    store = Text()
+    before = Text()
 
 
 class ReplaysParameters(Parameters):

@@ -48,7 +48,11 @@ class Lifespan:
         finally:
             if not started:
                 await send({"type": "lifespan.startup.failed", "message": failed})
+        from explorer.deletions.runner import runner  # it needs the settings
+
+        runner.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown
+        await asyncio.to_thread(runner.stop)
         await stores.close()
         await send({"type": "lifespan.shutdown.complete"})

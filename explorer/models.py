@@ -223,3 +223,134 @@ class LoginAttempts(models.Model):
 
     def __str__(self) -> str:
         return f"{self.failures} failures"
+
+
+class Stage(models.TextChoices):
+    """Where in its life a deletion is.
+
+    `planned` is a plan that nobody has confirmed, `queued` waits for a server, which may make a backup first.
+    `deleting` and `erasing` are under way, `deleted` is done with the rows. `stopped` was ended before that
+    by a person, `void` by a world that had changed.
+    """
+
+    PLANNED = "planned"
+    QUEUED = "queued"
+    DELETING = "deleting"
+    ERASING = "erasing"
+    DELETED = "deleted"
+    STOPPED = "stopped"
+    VOID = "void"
+
+
+class Deletion(models.Model):
+    """A deletion of threads: its plan, how far it is, and its receipt. No text of a state is kept in it.
+
+    `store` is the store's key. The numbers of the plan are those of what was found; what is left afterwards
+    is counted again. Who carries it out holds the `attempt` until `lease_until`. `markers` are bytes to look
+    for in the files until they are erased, in hexadecimal.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    store = models.TextField()
+    store_name = models.TextField()
+    found_by = models.JSONField()
+    planned_at = models.DateTimeField()
+    planned_by = models.TextField()
+    seconds = models.FloatField()
+    threads = models.PositiveIntegerField()
+    tables = models.JSONField()
+    namespaces = models.PositiveIntegerField()
+    newest_at = models.DateTimeField(null=True)
+    again_of = models.ForeignKey("self", models.SET_NULL, null=True, related_name="repeated")
+
+    stage = models.CharField(max_length=16, choices=Stage.choices, default=Stage.PLANNED)
+    version = models.PositiveIntegerField(default=0)
+    reason = models.TextField(default="")
+    confirmed_at = models.DateTimeField(null=True)
+    confirmed_by = models.TextField(default="")
+    confirmed_roles = models.TextField(default="")
+    attempt = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    stop_at = models.DateTimeField(null=True)
+    stopped_by = models.TextField(default="")
+    error = models.TextField(default="")
+    advice = models.TextField(default="")
+    removed = models.PositiveBigIntegerField(default=0)
+    replays = models.PositiveIntegerField(default=0)
+    left = models.JSONField(null=True)
+
+    backup = models.CharField(max_length=300, default="")
+    backup_bytes = models.PositiveBigIntegerField(default=0)
+    backup_digest = models.CharField(max_length=64, default="")
+    backup_until = models.DateTimeField(null=True)
+    wants_backup = models.BooleanField(default=False)
+
+    markers = models.JSONField(default=list)
+    insist = models.BooleanField(default=False)
+    erased_at = models.DateTimeField(null=True)
+    erasure = models.JSONField(default=dict)
+    tries = models.PositiveIntegerField(default=0)
+    retry_at = models.DateTimeField(null=True)
+
+    watched_at = models.DateTimeField(null=True)
+    watch_next = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-planned_at", "-id"]
+        indexes: ClassVar = [
+            models.Index(fields=["-planned_at", "-id"], name="deletions_by_time"),
+            models.Index(fields=["stage"], name="deletions_by_stage"),
+        ]
+
+    def __str__(self) -> str:
+        return f"deletion {self.id}"
+
+
+class Fate(models.TextChoices):
+    """What has become of a thread of a deletion.
+
+    `begun` was not whole any more from then on. `changed` was written since the plan and left whole,
+    `missing` was gone already, `left` has rows that came while it was deleted.
+    """
+
+    PLANNED = "planned"
+    BEGUN = "begun"
+    GONE = "gone"
+    CHANGED = "changed"
+    MISSING = "missing"
+    LEFT = "left"
+
+
+class DeletionThread(models.Model):
+    """A thread of a deletion, as it was when it was planned, and what has become of it."""
+
+    id = models.BigAutoField(primary_key=True)
+    deletion = models.ForeignKey(Deletion, models.CASCADE, related_name="of")
+    number = models.PositiveIntegerField()
+    thread_id = models.TextField()
+    thread_key = models.CharField(max_length=64, db_index=True)
+    checkpoints = models.PositiveIntegerField()
+    writes = models.PositiveIntegerField()
+    blobs = models.PositiveIntegerField()
+    bytes = models.PositiveBigIntegerField()
+    namespaces = models.PositiveIntegerField()
+    newest = models.TextField()
+    mark = models.CharField(max_length=64)
+    fate = models.CharField(max_length=16, choices=Fate.choices, default=Fate.PLANNED)
+    fate_at = models.DateTimeField(null=True)
+    returned_rows = models.PositiveIntegerField(default=0)
+    returned_newest = models.TextField(default="")
+
+    class Meta:
+        ordering: ClassVar = ["number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["deletion", "number"], name="one_thread_of_a_number"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["deletion", "fate", "number"], name="threads_by_fate"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.deletion_id}"

@@ -18,9 +18,15 @@ ID_ONLY = "id:"
 def require(person: Person, text: str) -> None:
     """Raise NotAllowed where a search would tell what a masked key holds."""
     wanted = parse(text)
-    if wanted and wanted.metadata and person.masks.hides_search(wanted.metadata[0]):
+    if wanted and wanted.metadata:
+        require_key(person, wanted.metadata[0])
+
+
+def require_key(person: Person, key: str) -> None:
+    """Raise NotAllowed where a search by this key would tell what is masked."""
+    if person.masks.hides_search(key):
         raise NotAllowed(
-            f"{wanted.metadata[0]} is masked for you, so it cannot be searched by.",
+            f"{key} is masked for you, so it cannot be searched by.",
             advice="Search by another key, or by the thread's id.",
         )
 

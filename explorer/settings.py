@@ -8,6 +8,7 @@ from typing import Any
 
 from csp.constants import NONE, SELF
 from django.core.management.utils import get_random_secret_key
+from platformdirs import user_data_path
 
 from explorer import database
 
@@ -45,6 +46,10 @@ EXPLORER_LEASE_SECONDS = int(os.environ.get("EXPLORER_LEASE_SECONDS", "30"))
 # A superstep that was asked to stop has so long to end; then its process is killed.
 EXPLORER_GRACE_SECONDS = int(os.environ.get("EXPLORER_GRACE_SECONDS", "10"))
 EXPLORER_IMPORT_SECONDS = 120
+# A server that carries a deletion out is heard of at least so often, or another goes on with it.
+EXPLORER_DELETION_LEASE_SECONDS = float(os.environ.get("EXPLORER_DELETION_LEASE_SECONDS", "10"))
+# Where backups of what was deleted are kept for a week.
+EXPLORER_BACKUPS = os.environ.get("EXPLORER_BACKUPS") or str(user_data_path(database.APP) / "backups")
 EXPLORER_CONCURRENCY = int(os.environ.get("EXPLORER_CONCURRENCY", "2"))
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *EXPLORER_HOSTS]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if EXPLORER_PROXIES else None

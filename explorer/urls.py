@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from django.urls import path, register_converter
 
-from explorer.people.roles import AUDIT, FORK, READ, REPLAY
+from explorer.people.roles import AUDIT, DELETE, FORK, READ, REPLAY
 from explorer.people.routes import ANYBODY, allowed
 from explorer.tilde import TildeConverter
 from explorer.views import api
 from explorer.views import audit as audit_views
+from explorer.views import deletion as deletion_views
 from explorer.views import replay as replay_views
 from explorer.views.ask import ask
+from explorer.views.bytes import bytes_page
 from explorer.views.checkpoint import checkpoint
 from explorer.views.compare import compare
+from explorer.views.deletion import deletion
+from explorer.views.deletions import deletions
 from explorer.views.edit import edit
+from explorer.views.find import find, plan
 from explorer.views.fork import fork
 from explorer.views.help import help_page
 from explorer.views.login import login, logout
@@ -34,6 +39,7 @@ handler404 = "explorer.errors.page_not_found"
 handler500 = "explorer.errors.server_error"
 
 THREAD = "s/<slug:store>/threads/<tilde:thread>/"
+DELETION = "deletions/<uuid:deletion>/"
 RUN = "replays/<uuid:replay>/"
 CHECKPOINT = f"{THREAD}checkpoints/<tilde:checkpoint_id>/"
 
@@ -44,6 +50,7 @@ urlpatterns = [
     path("password/", allowed(password, GET=READ, POST=READ), name="password"),
     path("help/", allowed(help_page, GET=READ), name="help"),
     path("s/<slug:store>/", allowed(store, GET=READ), name="store"),
+    path("s/<slug:store>/bytes/", allowed(bytes_page, GET=READ), name="bytes"),
     path("s/<slug:store>/threads/", allowed(threads, GET=READ), name="threads"),
     path(THREAD, allowed(timeline, GET=READ), name="timeline"),
     path(CHECKPOINT, allowed(checkpoint, GET=READ), name="checkpoint"),
@@ -51,6 +58,12 @@ urlpatterns = [
     path(f"{CHECKPOINT}edit/", allowed(edit, GET=FORK, POST=FORK), name="edit"),
     path(f"{CHECKPOINT}replay/", allowed(ask, GET=REPLAY, POST=REPLAY), name="ask"),
     path(f"{THREAD}replays/", allowed(thread_replays, GET=READ, POST=REPLAY), name="thread_replays"),
+    path("s/<slug:store>/find/", allowed(find, GET=DELETE), name="find"),
+    path("s/<slug:store>/deletions/", allowed(plan, POST=DELETE), name="plan"),
+    path("deletions/", allowed(deletions, GET=DELETE), name="deletions"),
+    path(DELETION, allowed(deletion, GET=DELETE, POST=DELETE), name="deletion"),
+    path(f"{DELETION}progress/", allowed(deletion_views.progress, GET=DELETE), name="deletion_progress"),
+    path(f"{DELETION}receipt.json", allowed(deletion_views.receipt, GET=DELETE), name="receipt"),
     path("replays/", allowed(replays, GET=READ), name="replays"),
     path(RUN, allowed(replay, GET=READ), name="replay"),
     path(f"{RUN}events/", allowed(replay_views.events, GET=READ), name="replay_events"),

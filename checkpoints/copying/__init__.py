@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from checkpoints.copying.cancelling import beside_the_loop
 from checkpoints.copying.progress import Copied, Meter, Progress, Stop
 from checkpoints.copying.spool import Spool
 from checkpoints.errors import CopyRefused, ThreadNotFound
@@ -74,25 +72,11 @@ async def acopy_thread(
 
     Cancelled, it waits until nothing of the copy is left. A copy that was complete by then is returned.
     """
-    loop, stop = asyncio.get_running_loop(), Stop()
-
-    def tell(now: Progress) -> None:
-        if progress:
-            loop.call_soon_threadsafe(partial(progress, now))
-
     ends = _end(source), _end(target)
-    copy = partial(_copy, *ends, thread_id, as_thread_id, Seal(key), Meter(tell, stop))
-    work = asyncio.ensure_future(asyncio.to_thread(copy))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        asking = asyncio.ensure_future(asyncio.to_thread(stop.ask))
-        while not (work.done() and asking.done()):
-            with suppress(asyncio.CancelledError):  # once is enough: what ends here, ends wholly
-                await asyncio.wait((work, asking))
-        if work.exception():
-            raise
-        return work.result()
+    seal = Seal(key)
+    return await beside_the_loop(
+        lambda tell, stop: _copy(*ends, thread_id, as_thread_id, seal, Meter(tell, stop)), progress
+    )
 
 
 def _copy(
@@ -109,11 +93,12 @@ def _copy(
         if source.kind == target.kind:
             return _write(read, target, named, meter, left=0)
         with Spool(target.kind) as converted:
-            left = _convert(read, converted, seal, meter)
+            left = convert(read, converted, seal, meter)
             return _write(converted, target, named, meter, left=left)
 
 
-def _convert(source: Spool, target: Spool, seal: Seal, meter: Meter) -> int:
+def convert(source: Spool, target: Spool, seal: Seal, meter: Meter) -> int:
+    """Fill a spool with the rows of its kind. Returns the number of blobs that it has no place for."""
     from checkpoints.copying.joining import join  # they need psycopg
     from checkpoints.copying.splitting import split
 

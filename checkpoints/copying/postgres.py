@@ -24,7 +24,7 @@ from checkpoints.stores.postgres.writing import connected
 from checkpoints.stores.records import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import psycopg
 
@@ -116,16 +116,21 @@ def _insert(conn: psycopg.Connection[Any], thread_id: str, spool: Spool, meter: 
     if run(conn, _any_row(thread_id)):
         raise taken(thread_id)
     for table in spool.tables:
-        _copy(conn, table, thread_id, spool.rows(table), meter)
+        rows = ((thread_id, *row) for row in spool.rows(table))
+        insert(conn, table, rows, meter.advance)
         # What an agent has begun there meanwhile would become one thread with this.
-        [(rows,)] = run(conn, _select(COUNT.format(table=table.name), (thread_id,)))
-        if rows != spool.size(table).rows:
+        [(found,)] = run(conn, _select(COUNT.format(table=table.name), (thread_id,)))
+        if found != spool.size(table).rows:
             raise taken(thread_id)
 
 
-def _copy(
-    conn: psycopg.Connection[Any], table: Table, thread_id: str, rows: Iterator[Row], meter: Meter
+def insert(
+    conn: psycopg.Connection[Any],
+    table: Table,
+    rows: Iterable[Row],
+    advance: Callable[[int, int], None],
 ) -> None:
+    """Insert rows, each after its thread's id; tell the number and content of those that are done."""
     columns = ", ".join(table.columns)
     jsonb = [place for place, column in enumerate(table.columns) if TYPES.get(column) == "jsonb"]
     with conn.cursor() as cursor, cursor.copy(COPY.format(table=table.name, columns=columns)) as copy:
@@ -133,9 +138,9 @@ def _copy(
         for row in rows:
             values = list(row)
             for place in jsonb:
-                values[place] = Jsonb(row[place], dumps=_as_it_is)
-            copy.write_row((thread_id, *values))
-            meter.advance(1, content(table, row))
+                values[place + 1] = Jsonb(row[place + 1], dumps=_as_it_is)
+            copy.write_row(values)
+            advance(1, content(table, row[1:]))
 
 
 def _as_it_is(text: str) -> str:

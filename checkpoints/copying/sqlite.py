@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
 import time
 from contextlib import closing, contextmanager, suppress
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from checkpoints.copying.pages import Dialect, page, total
 from checkpoints.copying.spool import content
 from checkpoints.copying.tables import CHECKPOINTS, TABLES, Kind
+from checkpoints.copying.unfinished import publish, unfinished
 from checkpoints.errors import (
     CopyRefused,
     NoCheckpointTables,
@@ -32,7 +32,7 @@ from checkpoints.stores.sqlite.writing import written
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from checkpoints.copying.progress import Meter
+    from checkpoints.copying.progress import Meter, Stop
     from checkpoints.copying.spool import Spool
     from checkpoints.stores.location import Location
 
@@ -54,13 +54,12 @@ class SqliteEnd:
 
     def require_none(self, thread_id: str) -> None:
         """Look, without a trace, whether the thread may be written. Raises StoreError, as ThreadExists."""
-        path = os.path.realpath(self.location.path)
-        if not os.path.exists(path):
-            if not os.path.isdir(os.path.dirname(path)):
-                raise StoreMissing(f"There is no folder for {self.location.name}.", advice="Create it first.")
-        elif not os.path.isfile(path) or os.path.getsize(path):  # a saver that was never used leaves no byte
-            with named(self.location.name):
-                _require_none(self.location, thread_id)
+        with named(self.location.name):
+            if target := look_into(self.location):
+                with closing(target.conn) as conn:
+                    for table in TABLES["sqlite"]:
+                        if run(conn, select(ANY_ROW.format(table=table.name), (thread_id,))):
+                            raise taken(thread_id)
 
     def read(self, thread_id: str, spool: Spool, meter: Meter) -> None:
         """Read all rows of the thread, as they are in one moment. Raises StoreError, as ThreadNotFound.
@@ -70,9 +69,9 @@ class SqliteEnd:
         name = self.location.name
         for _ in range(ATTEMPTS):
             with named(name):
-                source = _Source(connect(self.location))
+                source = Source(connect(self.location))
             conn = source.conn
-            with suppress(_Moved), named(name), closing(conn), meter.stop.interrupting(conn.interrupt):
+            with suppress(Moved), named(name), closing(conn), meter.stop.interrupting(conn.interrupt):
                 return source.read(thread_id, spool, meter)
         raise StoreBusy(f"{name} is written too often to be read without locks.")
 
@@ -86,47 +85,48 @@ class SqliteEnd:
                 _create(path, thread_id, spool, meter)
 
 
-class _Moved(Exception):
+class Moved(Exception):
     """Somebody wrote to a file that was read without locks."""
 
 
-class _Source:
+class Source:
     """A guarded connection, but without its deadline: a long thread takes its time."""
 
     def __init__(self, opened: Connected) -> None:
         self.conn, self._opening = opened.conn, opened.opening
         self.conn.set_progress_handler(None, 0)
         self.conn.text_factory = str  # what is no UTF-8 is refused, not changed
-        self._tables = TABLES["sqlite"] if opened.schema.writes else (CHECKPOINTS,)
-        self._dialect = Dialect("?", SIZES, {"task_path": opened.schema.sql("{task_path}")})
+        self.tables = TABLES["sqlite"] if opened.schema.writes else (CHECKPOINTS,)
+        self.dialect = Dialect("?", SIZES, {"task_path": opened.schema.sql("{task_path}")})
         self._before = Fingerprint.of(self._opening.path)
 
     def read(self, thread_id: str, spool: Spool, meter: Meter) -> None:
-        """Read the thread. Raises _Moved when what was read is not of one moment."""
+        """Read the thread. Raises Moved when what was read is not of one moment."""
         with spool.filling():
             try:
                 self._read(thread_id, spool, meter)
             except (sqlite3.Error, StoreError):
-                if not self._moved():
+                if not self.moved():
                     raise
-                raise _Moved from None
-            if self._moved():
-                raise _Moved
+                raise Moved from None
+            if self.moved():
+                raise Moved
 
-    def _moved(self) -> bool:
+    def moved(self) -> bool:
+        """Tell whether somebody wrote while it was read without locks."""
         # In WAL mode it reads in a transaction. Elsewhere that would keep the agent from writing.
         if self._opening.journal_mode == "wal":
             return self._opening.moved()
         return Fingerprint.of(self._opening.path) != self._before
 
     def _read(self, thread_id: str, spool: Spool, meter: Meter) -> None:
-        sizes = [run(self.conn, total(self._dialect, table, thread_id)) for table in self._tables]
+        sizes = [run(self.conn, total(self.dialect, table, thread_id)) for table in self.tables]
         if not sum(size.rows for size in sizes):
             raise ThreadNotFound(f"There is no thread {thread_id!r} to copy.")
         meter.begin("read", Size(sum(size.rows for size in sizes), sum(size.bytes for size in sizes)))
-        for table, size in zip(self._tables, sizes, strict=True):
+        for table, size in zip(self.tables, sizes, strict=True):
             after = None
-            while rows := run(self.conn, page(self._dialect, table, thread_id, after)):
+            while rows := run(self.conn, page(self.dialect, table, thread_id, after)):
                 spool.add(table, rows)
                 meter.advance(len(rows), sum(content(table, row) for row in rows))
                 after = rows[-1][: len(table.key)]
@@ -134,17 +134,21 @@ class _Source:
                 raise CopyRefused(f"Rows of the thread in {table.name} have no key of their own.")
 
 
-def _require_none(location: Location, thread_id: str) -> None:
+def look_into(location: Location) -> Connected | None:
+    """Open a target without a trace; None where a store can be made. Raises StoreError where it cannot."""
+    path = os.path.realpath(location.path)
+    if not os.path.exists(path):
+        if not os.path.isdir(os.path.dirname(path)):
+            raise StoreMissing(f"There is no folder for {location.name}.", advice="Create it first.")
+        return None
+    if os.path.isfile(path) and not os.path.getsize(path):  # a saver that was never used leaves no byte
+        return None
     try:
-        opened = connect(location)
+        return connect(location)
     except NoCheckpointTables:
         if _has_tables(location.path):
             raise
-        return
-    with closing(opened.conn) as conn:
-        for table in TABLES["sqlite"]:
-            if run(conn, select(ANY_ROW.format(table=table.name), (thread_id,))):
-                raise taken(thread_id)
+        return None
 
 
 def _has_tables(path: str) -> bool:
@@ -160,29 +164,12 @@ def taken(thread_id: str) -> ThreadExists:
 
 def _create(path: str, thread_id: str, spool: Spool, meter: Meter) -> None:
     """Make a new file beside its place, and put it there when it is whole: nobody sees half of it."""
-    folder, name = os.path.split(path)
-    unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.unfinished")
-    try:
-        _insert(unfinished, thread_id, spool, meter)
-        _publish(unfinished, path)
-    except FileExistsError:  # another one was faster
-        _insert(path, thread_id, spool, meter)
-    finally:
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            with suppress(FileNotFoundError):
-                os.unlink(unfinished + suffix)
-
-
-def _publish(unfinished: str, path: str) -> None:
-    """Give a file its name. Raises FileExistsError when that is taken."""
-    try:
-        os.link(unfinished, path)
-    except FileExistsError:
-        raise
-    except OSError:  # not every file system has links
-        if os.path.lexists(path):
-            raise FileExistsError from None
-        os.rename(unfinished, path)
+    with unfinished(path) as beside:
+        _insert(beside, thread_id, spool, meter)
+        try:
+            publish(beside, path)
+        except FileExistsError:  # another one was faster
+            _insert(path, thread_id, spool, meter)
 
 
 def _insert(path: str, thread_id: str, spool: Spool, meter: Meter) -> None:
@@ -191,7 +178,7 @@ def _insert(path: str, thread_id: str, spool: Spool, meter: Meter) -> None:
     conn = spool.conn
     conn.execute("ATTACH ? AS target", (sqlite_uri(path, "mode=rw"),))
     try:
-        with _transaction(conn, meter):
+        with transaction(conn, meter.stop):
             for table in spool.tables:
                 if conn.execute(ANY_ROW.format(table=f"target.{table.name}"), (thread_id,)).fetchone():
                     raise taken(thread_id)
@@ -203,11 +190,12 @@ def _insert(path: str, thread_id: str, spool: Spool, meter: Meter) -> None:
 
 
 @contextmanager
-def _transaction(conn: sqlite3.Connection, meter: Meter) -> Iterator[None]:
-    _lock(conn, meter)
+def transaction(conn: sqlite3.Connection, stop: Stop) -> Iterator[None]:
+    """Write in this block, in one transaction. Raises Stopped."""
+    _lock(conn, stop)
     try:
         yield
-        meter.stop.check()
+        stop.check()
         conn.execute("COMMIT")
     except BaseException:
         if conn.in_transaction:
@@ -215,11 +203,11 @@ def _transaction(conn: sqlite3.Connection, meter: Meter) -> Iterator[None]:
         raise
 
 
-def _lock(conn: sqlite3.Connection, meter: Meter) -> None:
+def _lock(conn: sqlite3.Connection, stop: Stop) -> None:
     """Wait for the lock a little at a time: SQLite hears no interruption while it waits."""
     deadline = time.monotonic() + WAIT
     while True:
-        meter.stop.check()
+        stop.check()
         try:
             conn.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:

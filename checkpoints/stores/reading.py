@@ -21,13 +21,18 @@ T = TypeVar("T")
 
 
 async def read(
-    location: Location, question: Callable[[Store], Awaitable[T]], *, serde: InertSerializer | None = None
+    location: Location,
+    question: Callable[[Store], Awaitable[T]],
+    *,
+    serde: InertSerializer | None = None,
+    seconds: float | None = None,
 ) -> T:
     """Open the store, ask it the question, close it. Raises a StoreError that says what is wrong.
 
-    All answers to one question see one state of the store; the question may be asked again.
+    All answers to one question see one state of the store; the question may be asked again. `seconds` is for
+    how long it may be read where that is not as long as a page may take.
     """
-    answer: T = await _kind(location).read(location, question, serde=serde)
+    answer: T = await _kind(location).read(location, question, serde=serde, seconds=seconds)
     return answer
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         TimelinePage,
         WriteRow,
     )
+    from checkpoints.stores.selection import Criteria, Head, Held, ThreadKey
+    from checkpoints.stores.usage import Usage
 
 
 class Store(Protocol):
@@ -36,6 +38,9 @@ class Store(Protocol):
 
     async def overview(self) -> Overview:
         """Tell what the store is, in numbers."""
+
+    async def usage(self) -> Usage:
+        """Tell where the bytes of the store go, within some seconds."""
 
     async def threads(
         self, *, before: str | None = None, limit: int = 50, search: Search | None = None
@@ -79,6 +84,25 @@ class Store(Protocol):
 
     async def belongings(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[Belongings, Sizes]:
         """Tell what a checkpoint is made of, and what copying it would write. Raises CheckpointNotFound."""
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that hold something of a thread."""
+
+    async def existing(self, keys: Sequence[ThreadKey]) -> list[ThreadKey]:
+        """Return those of these threads of which any table has a row."""
+
+    async def candidates(self, criteria: Criteria) -> list[ThreadKey]:
+        """List the threads that criteria may hold of by prefix and metadata; orphaned writes are threads."""
+
+    async def narrowed(self, keys: Sequence[ThreadKey], criteria: Criteria) -> list[ThreadKey]:
+        """Return those of these candidates of which all but the status holds, as far as rows tell."""
+
+    async def heads(self, keys: Sequence[ThreadKey]) -> list[Head]:
+        """Read the heads of a page of threads; none of an id that is no text."""
+
+    async def held(self, keys: Sequence[ThreadKey]) -> list[tuple[ThreadKey, Held]]:
+        """Add up what is held of these threads, in this order; those without a row are left out."""
 
     async def write_refusal(self) -> str | None:
         """Say why nothing can be written to the store, None where nothing is in the way."""

@@ -50,7 +50,7 @@ def _sqlite(path: Path) -> dict[str, Any]:
     options = {
         "transaction_mode": "IMMEDIATE",
         "timeout": LOCK_SECONDS / 2,  # less than the lease of a replay
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;",
     }
     return {"ENGINE": "explorer.database", "NAME": path.absolute(), "OPTIONS": options}
 

@@ -50,6 +50,7 @@ class ThreadsScreen:
     newest: str
     bound: str | None
     hint: Hint | None
+    find: str
 
 
 async def threads(request: HttpRequest, store: str) -> HttpResponse:
@@ -79,7 +80,15 @@ async def _screen(opened: Store, store: str, asked: dict[str, Any]) -> ThreadsSc
         newest=addresses.threads(store, q=q) if asked["before"] else "",
         bound=page.bound,
         hint=page.hint,
+        find=_find(store, q),
     )
+
+
+def _find(store: str, q: str) -> str:
+    """Address the page that finds threads to delete, with the metadata that is searched for here."""
+    wanted = search.parse(q)
+    pair = wanted.metadata if wanted else None
+    return addresses.find(store, meta=f'{pair[0]}="{pair[1]}"' if pair and '"' not in pair[1] else "")
 
 
 def _searching(q: str) -> str:

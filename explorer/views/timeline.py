@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from checkpoints.steps import steps
-from explorer import addresses
+from explorer import addresses, tilde
 from explorer.bounds import NAMESPACES
 from explorer.branches import BranchLine, branch_lines
 from explorer.forms import DEFAULT_DENSITY, DENSITIES, TimelineParameters
@@ -55,6 +55,7 @@ class TimelineScreen:
     newest: str
     bound: str | None
     replays_href: str
+    key: str
 
 
 async def timeline(request: HttpRequest, store: str, thread: str) -> HttpResponse:
@@ -139,6 +140,7 @@ def _screen(
         newest="" if page.newer is None else _page_link(store, thread, ns, density, None, branch),
         bound=page.bound,
         replays_href=addresses.replays(store=store, thread=thread),
+        key=tilde.encode(thread),
     )
 
 

@@ -30,6 +30,7 @@ SCREENS = {
     "failed": f"{THREADS}payment-1049/",
     "namespaces": f"{THREADS}report-q4/",
     "missing": f"{THREADS}nobody/",
+    "bytes": "/s/demo/bytes/",
     "help": "/help/",
 }
 CHECKPOINTS = ("waiting", "branches", "failed", "namespaces")

@@ -62,6 +62,23 @@ async def test_a_value_matches_as_text_and_as_json(place: str, stored: object, v
     assert await ids(place, search=Search(metadata=("key", value + "x"))) == []
 
 
+@pytest.mark.parametrize(
+    ("stored", "value"),
+    [
+        ("15e-1", "1.5"),
+        ("1e2", "100.0"),
+        ("1E+20", "1.0e+20"),
+        ("-5", "-5"),
+        ('"0e1-7"', "0e1-7"),
+        ("1234567890123456789", "1234567890123456789"),
+    ],
+)
+async def test_numbers_match_however_they_are_written(tmp_path: Path, stored: str, value: str) -> None:
+    path = write(tmp_path / "x.sqlite", ["a", "b"])
+    execute(path, "UPDATE checkpoints SET metadata = ? WHERE thread_id = 'a'", f'{{"key": {stored}}}')
+    assert await ids(path, search=Search(metadata=("key", value))) == ["a"]
+
+
 @pytest.mark.parametrize("key", ["a.b", 'quo"te', "$", "it's", "[0]", "é", "", "a b"])
 async def test_any_key_is_a_key(place: str, key: str) -> None:
     write(place, ["a", "b"])

@@ -98,7 +98,7 @@ _ENCODING: _Found = (
 )
 # By SQLSTATE, or its class.
 _STATES: dict[str, _Found] = {
-    "57014": (ReadTimeout, f"{{name}} was read for more than {READ_SECONDS:.0f} seconds.", None),
+    "57014": (ReadTimeout, "{name} was read for more than {seconds:.0f} seconds.", None),
     "25P04": (ReadTimeout, "{name} was read for longer than its server lets anybody.", None),
     "55P03": (StoreBusy, f"A table of {{name}} was locked for more than {LOCK_SECONDS:.0f} seconds.", None),
     "40001": (StoreBusy, "The standby of {name} had to give way to its primary.", None),
@@ -123,17 +123,20 @@ _STATES: dict[str, _Found] = {
 
 
 @contextmanager
-def named(name: str) -> Iterator[None]:
-    """Turn psycopg's errors into ours. `name` is the database's, as it may be shown."""
+def named(name: str, seconds: float | None = None) -> Iterator[None]:
+    """Turn psycopg's errors into ours, of statements that may take so long.
+
+    `name` is the database's, as it may be shown.
+    """
     try:
         yield
     except psycopg.Error as error:
-        raise failure(error, name) from None  # a chained one would be printed with its text
+        raise failure(error, name, seconds) from None  # a chained one would be printed with its text
     except UnicodeDecodeError:
         raise _error(_ENCODING, name) from None
 
 
-def failure(error: psycopg.Error, name: str) -> StoreError:
+def failure(error: psycopg.Error, name: str, seconds: float | None = None) -> StoreError:
     """Name an error of a connection that was open."""
     state = error.sqlstate
     if state is None and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
@@ -141,7 +144,7 @@ def failure(error: psycopg.Error, name: str) -> StoreError:
     keys = (state, state[:3], state[:2]) if state else ()
     told = f"SQLSTATE {state}" if state else type(error).__name__
     unknown = StoreUnreadable, f"{{name}} cannot be read ({told}).", "Look into the server's log."
-    return _error(next((_STATES[key] for key in keys if key in _STATES), unknown), name)
+    return _error(next((_STATES[key] for key in keys if key in _STATES), unknown), name, seconds)
 
 
 def refusal(error: Exception, name: str) -> StoreError:
@@ -150,6 +153,6 @@ def refusal(error: Exception, name: str) -> StoreError:
     return _error(next((found for told, found in _REFUSALS if re.search(told, text)), _UNREACHABLE), name)
 
 
-def _error(found: _Found, name: str) -> StoreError:
+def _error(found: _Found, name: str, seconds: float | None = None) -> StoreError:
     kind, sentence, advice = found
-    return kind(sentence.format(name=name), advice=advice)
+    return kind(sentence.format(name=name, seconds=seconds or READ_SECONDS), advice=advice)

@@ -55,13 +55,20 @@ _pools: dict[asyncio.AbstractEventLoop, dict[Location, Pool]] = {}
 
 
 @asynccontextmanager
-async def reading(location: Location) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    """Give a connection inside a read-only transaction that sees one state. Raises StoreError."""
+async def reading(
+    location: Location, seconds: float | None = None
+) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """Give a connection inside a read-only transaction that sees one state. Raises StoreError.
+
+    `seconds` is how long a statement may take where that is not as long as for a page.
+    """
     _drop_closed()
     pools = _pools.setdefault(asyncio.get_running_loop(), {})
     pool = pools.setdefault(location, Pool(location))
-    with named(location.name):
+    with named(location.name, seconds):
         async with pool.connection() as conn:
+            if seconds is not None:
+                await conn.execute(f"SET LOCAL statement_timeout = {int(seconds * 1000)}".encode())
             yield conn
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -13,12 +14,13 @@ from checkpoints.postgres.aio import AsyncPostgresSaver
 from checkpoints.postgres.driver import arun, run
 from checkpoints.statements import Operation, Row, Statement
 from checkpoints.stores.forks import Belongings, Sizes, measured
-from checkpoints.stores.postgres import pool, threads, timeline
+from checkpoints.stores.postgres import pool, selection, threads, timeline
 from checkpoints.stores.postgres.failures import READ_SECONDS
 from checkpoints.stores.postgres.forks import PostgresForks
 from checkpoints.stores.postgres.listing import count_threads
 from checkpoints.stores.postgres.places import is_storable
-from checkpoints.stores.postgres.schema import Schema
+from checkpoints.stores.postgres.schema import COLUMNS, Schema
+from checkpoints.stores.postgres.usage import usage
 from checkpoints.stores.postgres.writing import refusal
 from checkpoints.stores.records import (
     CheckpointRow,
@@ -29,6 +31,7 @@ from checkpoints.stores.records import (
     TimelinePage,
     WriteRow,
 )
+from checkpoints.stores.selection import TABLES, added_up
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
 
     from checkpoints.branches import Tree
     from checkpoints.stores.location import Location
+    from checkpoints.stores.selection import Criteria, Head, Held, Part, ThreadKey
+    from checkpoints.stores.usage import Usage
 
 T = TypeVar("T")
 COUNT_SECONDS = 0.25
@@ -69,11 +74,13 @@ class PostgresStore:
         conn: psycopg.AsyncConnection[Any],
         schema: Schema,
         serde: InertSerializer,
+        seconds: float | None = None,
     ) -> None:
         self.location = location
         self.conn = conn
         self.serde = serde
         self._schema = schema
+        self._seconds = seconds
 
     @cached_property
     def saver(self) -> BaseCheckpointSaver[Any]:
@@ -91,6 +98,9 @@ class PostgresStore:
             server=version,
             standby=standby,
         )
+
+    async def usage(self) -> Usage:
+        return await self.run(usage(self._schema))
 
     async def threads(
         self, *, before: str | None = None, limit: int = 50, search: Search | None = None
@@ -152,6 +162,30 @@ class PostgresStore:
             raise CheckpointNotFound("There is no such checkpoint in this thread and namespace.")
         return await self.run(measured(PostgresForks(self._schema), thread_id, ns, checkpoint_id))
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return tuple(COLUMNS)
+
+    async def existing(self, keys: Sequence[ThreadKey]) -> list[ThreadKey]:
+        return await self.run(selection.existing(keys))
+
+    async def candidates(self, criteria: Criteria) -> list[ThreadKey]:
+        return await self.run(selection.candidates(criteria))
+
+    async def narrowed(self, keys: Sequence[ThreadKey], criteria: Criteria) -> list[ThreadKey]:
+        return await self.run(selection.narrowed(keys, criteria))
+
+    async def heads(self, keys: Sequence[ThreadKey]) -> list[Head]:
+        return await self.run(selection.heads(self._schema, keys))
+
+    async def held(self, keys: Sequence[ThreadKey]) -> list[tuple[ThreadKey, Held]]:
+        found: dict[str, list[Part]] = {}
+        for place in range(len(TABLES)):
+            rows = await self.run(selection.tallied(place, keys))
+            await asyncio.to_thread(selection.gather, found, place, rows)
+            del rows
+        return await asyncio.to_thread(added_up, keys, {key: found.get(key.text or "", ()) for key in keys})
+
     async def write_refusal(self) -> str | None:
         return await self.run(refusal(self._schema, self.location.name))
 
@@ -161,7 +195,7 @@ class PostgresStore:
 
     async def run(self, operation: Operation[T]) -> T:
         """Run an operation that reads. Raises StoreError."""
-        return await _run(self.location, self.conn, self._schema.here(operation))
+        return await _run(self.location, self.conn, self._schema.here(operation), self._seconds)
 
 
 class _Saver(AsyncPostgresSaver):
@@ -180,12 +214,13 @@ async def read(
     question: Callable[[PostgresStore], Awaitable[T]],
     *,
     serde: InertSerializer | None = None,
+    seconds: float | None = None,
 ) -> T:
     """Ask the question in one transaction, which sees one state of the store."""
     serde = serde or InertSerializer.from_environment()
-    async with pool.reading(location) as conn:
+    async with pool.reading(location, seconds) as conn:
         schema = await _run(location, conn, Schema.look(location.name))
-        return await question(PostgresStore(location, conn, schema, serde))
+        return await question(PostgresStore(location, conn, schema, serde, seconds))
 
 
 async def read_since(
@@ -216,10 +251,15 @@ async def close() -> None:
     await pool.close()
 
 
-async def _run(location: Location, conn: psycopg.AsyncConnection[Any], operation: Operation[T]) -> T:
+async def _run(
+    location: Location,
+    conn: psycopg.AsyncConnection[Any],
+    operation: Operation[T],
+    seconds: float | None = None,
+) -> T:
     # The server ends a statement that takes too long; this is for one that has gone silent.
     try:
-        return await pool.promptly(conn, READ_SECONDS + 5, arun(conn, operation))
+        return await pool.promptly(conn, (seconds or READ_SECONDS) + 5, arun(conn, operation))
     except TimeoutError:
         raise ReadTimeout(f"{location.name} did not answer in time.") from None
 

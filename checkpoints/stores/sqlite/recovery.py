@@ -39,6 +39,12 @@ def recovered(opening: Opening) -> Opening:
     return replace(opening, fingerprint=current, copy=copy)
 
 
+def forget(path: str) -> None:
+    """Remove the copy of the file at this path, and what it holds of what was deleted since."""
+    with _locks.setdefault(path, threading.Lock()):
+        _remove(path)
+
+
 def _copy(path: str, fingerprint: Fingerprint) -> str:
     name = shown(os.path.basename(path))
     try:

@@ -26,7 +26,8 @@ def _name(column: str) -> str:
     return f"substr(CAST({column} AS TEXT), 1, {NAME_CHARACTERS})"
 
 
-def _size(column: str) -> str:
+def size_of(column: str) -> str:
+    """Return the SQL of a value's length in bytes, NULL where there is none."""
     return (
         f"(CASE typeof({column}) WHEN 'text' THEN length(CAST({column} AS BLOB)) ELSE length({column}) END)"
     )
@@ -47,8 +48,8 @@ FROM checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?2
     stored_id=STORED_ID,
     parent=_name("parent_checkpoint_id"),
     type=_name("type"),
-    size=_size("checkpoint"),
-    metadata_size=_size("metadata"),
+    size=size_of("checkpoint"),
+    metadata_size=size_of("metadata"),
 )
 BY_ID = f"{_COLUMNS} AND checkpoint_id = {ID}"
 HEAD = f"{_COLUMNS} ORDER BY checkpoint_id DESC LIMIT 1"
@@ -134,7 +135,7 @@ def write_rows(
 ) -> Operation[dict[Key, tuple[WriteRow, ...]]]:
     """Fetch the writes of these checkpoints, each in the saver's order, and at most `MOST_WRITES` of all."""
     names = {name: _name(name) for name in ("task_id", "channel", "type")}
-    sql = schema.sql(_WRITES, id=ID, path=_name(schema.sql("{task_path}")), size=_size("value"), **names)
+    sql = schema.sql(_WRITES, id=ID, path=_name(schema.sql("{task_path}")), size=size_of("value"), **names)
     found: dict[Key, tuple[WriteRow, ...]] = {}
     left, room = budget.page, MOST_WRITES
     for key in keys:

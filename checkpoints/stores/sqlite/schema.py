@@ -28,6 +28,8 @@ _TABLES = """
 SELECT lower(name), type, ifnull(rootpage, 0) FROM sqlite_master
 WHERE name IN ('checkpoints', 'writes') COLLATE NOCASE
 """
+_BUNDLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'postgres_checkpoints'"
+_IMPORT = "Import it into a new file to look at it: checkpoint-explorer import BUNDLE NEW-FILE"
 _NO_WRITES = """(SELECT '' AS thread_id, '' AS checkpoint_ns, '' AS checkpoint_id, '' AS task_id, 0 AS idx,
                         '' AS channel, '' AS type, NULL AS value WHERE 0)"""
 
@@ -45,6 +47,8 @@ class Schema:
         """Look at the tables. Raises OldSchema and NoCheckpointTables, for views of that name, too."""
         tables = {table: facts for table, *facts in conn.execute(_TABLES)}
         if not tables:
+            if conn.execute(_BUNDLE).fetchone():
+                raise NoCheckpointTables(f"{name} is a bundle of a PostgreSQL store.", advice=_IMPORT)
             raise NoCheckpointTables(f"{name} has no LangGraph tables.")
         for table, (kind, root) in tables.items():
             # Views and virtual tables (no root page) run code of the file's author.

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 CHUNK = 2_000  # rows looked at by one statement
 SEARCH_SECONDS = 2.0
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.@-]*")
+_PLAIN = re.compile(r"(?!-?\d+\.\d+(?:e[+-]?\d+)?$)[A-Za-z0-9_.@-]+")  # not of a fraction: 1.5 may be 15e-1
 
 # json_each, unlike a path, takes every key as it is. A row without readable JSON matches nothing. CASE where
 # AND would evaluate both sides: the bytes alone tell most rows.
-_MATCHES = """
+MATCHES = """
 CASE WHEN instr(CAST(metadata AS BLOB), ?4) THEN EXISTS (
     SELECT 1
     FROM json_each(CASE WHEN length(metadata) <= ?3 AND json_valid(CAST(metadata AS TEXT))
@@ -35,11 +35,11 @@ END
 _WALK = """
 SELECT rowid, CAST(thread_id AS TEXT), CASE WHEN instr(lower(thread_id), lower(?5)) THEN {matches} END
 FROM checkpoints WHERE rowid BETWEEN 1 AND ?6 ORDER BY rowid DESC LIMIT ?7
-""".replace("{matches}", _MATCHES)
+""".replace("{matches}", MATCHES)
 _LATEST_MATCHES = """
 SELECT p.value FROM json_each(?5) p CROSS JOIN checkpoints c ON c.rowid = p.value
 WHERE NOT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = c.thread_id AND rowid > c.rowid AND {matches})
-""".replace("{matches}", _MATCHES)
+""".replace("{matches}", MATCHES)
 
 
 def metadata_listing(schema: Schema, search: Search, before: int | None, limit: int) -> Operation[Listing]:
@@ -53,7 +53,7 @@ def metadata_listing(schema: Schema, search: Search, before: int | None, limit: 
     top = row_before(before)
     deadline = time.monotonic() + SEARCH_SECONDS
     key, value = search.metadata or ("", "")
-    wanted = (key, value, METADATA_BYTES, _bytes_of(value))
+    wanted = (key, value, METADATA_BYTES, bytes_of(value))
     needle = search.thread_id or ""
     entries: list[Entry] = []
     seen: set[str] = set()
@@ -75,7 +75,7 @@ def metadata_listing(schema: Schema, search: Search, before: int | None, limit: 
             )
 
 
-def _bytes_of(value: str) -> bytes:
+def bytes_of(value: str) -> bytes:
     """Return bytes that each match has, however it is written; none for what JSON may write otherwise."""
     return value.encode() if _PLAIN.fullmatch(value) else b""
 

@@ -24,11 +24,12 @@ from checkpoints.stores.records import (
     TimelinePage,
     WriteRow,
 )
-from checkpoints.stores.sqlite import threads, timeline, writing
+from checkpoints.stores.sqlite import selection, threads, timeline, writing
 from checkpoints.stores.sqlite.connection import Connected, connect, named
 from checkpoints.stores.sqlite.forks import SqliteForks
 from checkpoints.stores.sqlite.listing import count_threads, last_rows
 from checkpoints.stores.sqlite.opening import Fingerprint
+from checkpoints.stores.sqlite.usage import usage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from checkpoints.branches import Tree
     from checkpoints.statements import Operation
     from checkpoints.stores.location import Location
+    from checkpoints.stores.selection import Criteria, Head, Held, ThreadKey
+    from checkpoints.stores.usage import Usage
 
 T = TypeVar("T")
 ATTEMPTS = 5
@@ -71,6 +74,9 @@ class SqliteStore:
             journal_mode=self._opening.journal_mode,
             log_bytes=files.wal_bytes,
         )
+
+    async def usage(self) -> Usage:
+        return await self._run(usage(self._schema, Fingerprint.of(self._opening.path).bytes))
 
     async def threads(
         self, *, before: str | None = None, limit: int = 50, search: Search | None = None
@@ -116,6 +122,25 @@ class SqliteStore:
     async def belongings(self, thread_id: str, ns: str, checkpoint_id: str) -> tuple[Belongings, Sizes]:
         return await self._run(measured(SqliteForks(self._schema), thread_id, ns, checkpoint_id))
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return selection.tables(self._schema)
+
+    async def existing(self, keys: Sequence[ThreadKey]) -> list[ThreadKey]:
+        return await self._run(selection.existing(self._schema, keys))
+
+    async def candidates(self, criteria: Criteria) -> list[ThreadKey]:
+        return await self._run(selection.candidates(self._schema, criteria))
+
+    async def narrowed(self, keys: Sequence[ThreadKey], criteria: Criteria) -> list[ThreadKey]:
+        return await self._run(selection.narrowed(self._schema, keys, criteria))
+
+    async def heads(self, keys: Sequence[ThreadKey]) -> list[Head]:
+        return await self._run(selection.heads(self._schema, keys))
+
+    async def held(self, keys: Sequence[ThreadKey]) -> list[tuple[ThreadKey, Held]]:
+        return await self._run(selection.measured(self._schema, keys))
+
     async def write_refusal(self) -> str | None:
         return writing.refusal(self.location)
 
@@ -131,6 +156,7 @@ async def read(
     question: Callable[[SqliteStore], Awaitable[T]],
     *,
     serde: InertSerializer | None = None,
+    seconds: float | None = None,
 ) -> T:
     """Open the store, ask it the question, close it.
 
@@ -138,9 +164,9 @@ async def read(
     was read is forgotten when somebody wrote meanwhile. Raises a StoreError that says what is wrong.
     """
     serde = serde or InertSerializer.from_environment()
-    with named(location.name):
+    with named(location.name, seconds):
         for _ in range(ATTEMPTS):
-            entrance = _Entrance(location)
+            entrance = _Entrance(location, seconds)
             try:
                 async with aiosqlite.Connection(entrance.connect, iter_chunk_size=64) as conn:
                     answer = await question(SqliteStore(location, conn, entrance.opened, serde))
@@ -182,15 +208,16 @@ def check(location: Location) -> None:
 class _Entrance:
     """Connects on aiosqlite's thread, and keeps for this one what came of it."""
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, seconds: float | None) -> None:
         self.location = location
+        self.seconds = seconds
         self.outcome: Connected | sqlite3.Error | StoreError
 
     def connect(self) -> sqlite3.Connection:
         # Never fails: aiosqlite does not wait for the thread of a connection that did, and the loop may be
         # closed before the thread reports to it.
         try:
-            self.outcome = connect(self.location)
+            self.outcome = connect(self.location, self.seconds)
         except (sqlite3.Error, StoreError) as error:
             self.outcome = error
             return sqlite3.connect(":memory:")

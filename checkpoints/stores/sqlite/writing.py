@@ -49,18 +49,31 @@ def writing(location: Location) -> Iterator[SqliteWriter]:
 
     The tables stay as they are, and the journal mode: an older release of LangGraph may be at work on them.
     """
+    with connected(location) as conn:
+        yield SqliteWriter(conn, Schema.of(conn, location.name))
+
+
+@contextmanager
+def connected(location: Location) -> Iterator[sqlite3.Connection]:
+    """Connect to the file for writing, and turn SQLite's errors into ours. Raises what `writing` does."""
     path = choose(location.path).path
     if reason := refusal(location):
         raise NotWritable(reason)
     with (
         written(location.name, WAIT),
         closing(
-            sqlite3.connect(sqlite_uri(path, "mode=rw"), uri=True, timeout=WAIT, isolation_level=None)
+            sqlite3.connect(
+                sqlite_uri(path, "mode=rw"),
+                uri=True,
+                timeout=WAIT,
+                isolation_level=None,
+                check_same_thread=False,
+            )
         ) as conn,
     ):
         for setting in SETTINGS:
             conn.execute(setting)
-        yield SqliteWriter(conn, Schema.of(conn, location.name))
+        yield conn
 
 
 def refusal(location: Location) -> str | None:

@@ -1,0 +1,55 @@
+"""Erasing from a PostgreSQL server, as far as a client can."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from psycopg import errors, sql
+
+from checkpoints.deleting.erasure import Erasure
+from checkpoints.postgres.driver import run
+from checkpoints.stores.postgres.deleting import TABLES
+from checkpoints.stores.postgres.schema import Schema
+from checkpoints.stores.postgres.writing import connected
+
+if TYPE_CHECKING:
+    from checkpoints.stores.location import Location
+
+WAIT: Final = "1s"  # for the table: whoever comes after has to wait as long
+BEYOND: Final = (
+    "Its write-ahead log, replicas and backups keep what they have, for as long as their owner says."
+)
+
+
+def erase(location: Location, *, insist: bool) -> Erasure:
+    """Rewrite the tables if one insists; else say what is left to do for their owner."""
+    if not insist:
+        return Erasure(
+            "server",
+            f"The rows are gone from {location.name}, but a server keeps deleted rows in its files until "
+            f"they are overwritten. {BEYOND}",
+            f"VACUUM FULL {', '.join(TABLES)} rewrites the tables; nobody reads or writes them then.",
+        )
+    began = time.monotonic()
+    with connected(location) as conn:
+        with conn.transaction():
+            names = run(conn, Schema.look(location.name)).names
+        conn.execute(sql.SQL("SET lock_timeout = {}").format(WAIT))
+        for table in TABLES:
+            try:
+                conn.execute(f"VACUUM (FULL) {names[table]}")  # quoted by the server
+            except errors.LockNotAvailable:
+                return Erasure(
+                    "locked",
+                    f"Somebody is at work on {table} in {location.name}.",
+                    "Try again when the agent rests.",
+                )
+            except errors.InsufficientPrivilege:
+                return Erasure(
+                    "failed",
+                    f"Only the owner of {table} may rewrite it.",
+                    f"Ask them for VACUUM FULL {table}.",
+                )
+    seconds = time.monotonic() - began
+    return Erasure("server", f"The tables of {location.name} were rewritten. {BEYOND}", seconds=seconds)

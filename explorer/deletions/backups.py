@@ -1,0 +1,50 @@
+"""Backups of what was deleted: bundles in a folder of this server's user, for a week."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from django.conf import settings
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from explorer.models import Deletion
+
+KEPT: Final = timedelta(days=7)
+
+
+def folder() -> Path:
+    """Return the folder of backups, made for its owner alone."""
+    path = Path(settings.EXPLORER_BACKUPS)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def place(deletion: Deletion) -> str:
+    """Return where the backup of a deletion is made. What a crash has left there is dropped."""
+    path = folder() / f"{deletion.id}.sqlite"
+    with suppress(FileNotFoundError):
+        path.unlink()
+    return str(path)
+
+
+def path_of(deletion: Deletion) -> Path | None:
+    """Return the file of a backup, if this server has it."""
+    path = Path(settings.EXPLORER_BACKUPS) / os.path.basename(deletion.backup)
+    return path if deletion.backup and path.is_file() else None
+
+
+def drop(deletion: Deletion) -> None:
+    """Remove the file of a backup."""
+    if path := path_of(deletion):
+        path.unlink()
+
+
+def until() -> datetime:
+    return timezone.now() + KEPT

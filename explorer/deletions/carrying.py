@@ -1,0 +1,265 @@
+"""Carrying a deletion out: a few threads at a time, so that a crash leaves nothing unclear."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from base64 import b16decode, b16encode
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from django.utils import timezone
+
+from checkpoints import stores as open_stores
+from checkpoints.bundling import write_bundle
+from checkpoints.deleting import deleting, erase
+from checkpoints.errors import StoreError
+from checkpoints.selection import held
+from explorer import stores
+from explorer.deletions import backups, life, watch
+from explorer.models import Deletion, DeletionThread, Fate, Outcome, Replay, Stage, State
+from explorer.replays import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from checkpoints.deleting import Deleter, Erasure
+    from checkpoints.selection import Held
+
+GROUP: Final = 100  # threads that are begun together
+HEAVY: Final = 2_000  # checkpoints of a group
+TELL: Final = 0.5  # seconds between two looks whether to stop
+SAMPLES: Final = 10  # threads whose rows are looked for when all is erased
+MARKERS: Final = 4  # of each
+RETRY: Final = tuple(map(timedelta, (0,) * 5, (5, 30, 120, 600, 3600)))
+TRIES: Final = 40
+AUTOMATIC: Final = frozenset({"reader", "locked", "agent", "room", "found", "failed"})
+NOTHING: Final = "Nothing was deleted: every thread was gone already, or was written to after the plan."
+
+
+class Stopped(Exception):
+    """Somebody has asked the deletion to stop."""
+
+
+class Leaving(Exception):
+    """The server ends; whoever comes next goes on."""
+
+
+class Carrier:
+    """One deletion, held by this server."""
+
+    def __init__(self, deletion: Deletion, loop: asyncio.Runner, leaving: Callable[[], bool]) -> None:
+        self._deletion = deletion
+        self._loop = loop
+        self._leaving = leaving
+        self._location = stores.by_key()[deletion.store][1]
+        self._told = 0.0
+        self._removed = 0
+
+    def go_on(self) -> None:
+        """Do what is next, until it has ended or has to wait. Raises NotHeld, DatabaseError."""
+        deletion = self._deletion
+        try:
+            if deletion.stage == Stage.QUEUED:
+                self._prepare()
+            if deletion.stage == Stage.DELETING:
+                self._delete()
+            if deletion.stage == Stage.ERASING:
+                self._erase()
+            elif deletion.stage in life.ENDED:
+                self._afterwards()
+        except Stopped:
+            self._count_left()
+            life.end(
+                deletion, Stage.STOPPED, Outcome.DONE, {"stopped_by": deletion.stopped_by}, retry_at=None
+            )
+        except StoreError as error:
+            self._wait(error)
+
+    def _prepare(self) -> None:
+        """Make the backup that was asked for, then begin."""
+        deletion = self._deletion
+        self._look()
+        if deletion.wants_backup and not deletion.backup:
+            there = self._held(deletion.of.values_list("thread_id", flat=True))
+            path = backups.place(deletion)
+            made = write_bundle(self._location, there, path, progress=lambda progress: self._look())
+            life.save(
+                deletion,
+                backup=os.path.basename(path),
+                backup_bytes=made.bytes,
+                backup_digest=made.digest,
+                backup_until=backups.until(),
+            )
+        life.save(deletion, stage=Stage.DELETING, started_at=timezone.now(), error="", advice="", tries=0)
+
+    def _delete(self) -> None:
+        with deleting(self._location) as deleter:
+            while threads := self._next():
+                self._delete_group(deleter, threads)
+        self._look(now=True)
+        fates = set(self._deletion.of.values_list("fate", flat=True))
+        self._count_left()
+        if fates <= {Fate.CHANGED, Fate.MISSING}:
+            life.end(self._deletion, Stage.VOID, Outcome.REFUSED, {}, error=NOTHING, retry_at=None)
+        else:
+            life.save(self._deletion, stage=Stage.ERASING, retry_at=None, tries=0)
+
+    def _next(self) -> list[DeletionThread]:
+        """Return the next few threads: one at least, and no more than keep others waiting to be begun."""
+        open_ones = self._deletion.of.filter(fate__in=(Fate.PLANNED, Fate.BEGUN))
+        group: list[DeletionThread] = []
+        weight = 0
+        for thread in open_ones.order_by("number")[:GROUP]:
+            weight += thread.checkpoints
+            if group and weight > HEAVY:
+                break
+            group.append(thread)
+        return group
+
+    def _delete_group(self, deleter: Deleter, threads: Sequence[DeletionThread]) -> None:
+        """Delete some threads. What was begun is finished, whatever has changed since."""
+        self._look()
+        now = self._held(thread.thread_id for thread in threads)
+        begun = [thread for thread in threads if thread.fate == Fate.BEGUN]
+        fresh = [thread for thread in threads if thread.fate == Fate.PLANNED]
+        there = [each for each in fresh if each.thread_id in now]
+        as_planned = [each for each in there if now[each.thread_id].mark == each.mark]
+        _decide(Fate.MISSING, [each for each in fresh if each.thread_id not in now])
+        _decide(Fate.CHANGED, [each for each in there if each not in as_planned])
+        self._mark(deleter, as_planned)
+        _decide(Fate.BEGUN, as_planned)
+        wanted = [*begun, *as_planned]
+        if not wanted:
+            return
+        removed = deleter.delete([each.thread_id for each in wanted], self._count)
+        self._forget_replays(wanted)
+        _decide(Fate.LEFT, [each for each in wanted if each.thread_id in removed.left])
+        _decide(Fate.GONE, [each for each in wanted if each.thread_id not in removed.left])
+
+    def _mark(self, deleter: Deleter, threads: Sequence[DeletionThread]) -> None:
+        """Keep by what some of the rows are found in files, before they go."""
+        every = max(1, self._deletion.threads // SAMPLES)
+        found = [
+            b16encode(marker).decode()
+            for thread in threads
+            if (thread.number - 1) % every == 0
+            for marker in deleter.markers(thread.thread_id)[:MARKERS]
+        ]
+        if found:
+            life.save(self._deletion, markers=[*self._deletion.markers, *found])
+
+    def _forget_replays(self, threads: Sequence[DeletionThread]) -> None:
+        """Delete what the explorer itself keeps of these threads: what replays were given and have told."""
+        keys = [thread.thread_key for thread in threads]
+        known = Replay.objects.filter(thread_key__in=keys)
+        for running in known.filter(state=State.RUNNING):
+            requests.cancel(running.id, by="the deletion of its thread")
+        gone = known.exclude(state=State.RUNNING)
+        if count := gone.count():
+            gone.delete()
+            life.save(self._deletion, replays=self._deletion.replays + count)
+
+    def _erase(self) -> None:
+        """Try to erase; where that has to wait, the deletion has ended all the same and it is tried again."""
+        result = self._try_to_erase()
+        told = {"erased": result.done, "obstacle": result.obstacle}
+        values = {**self._told_of_erasure(result), "watch_next": watch.first()}
+        life.end(self._deletion, Stage.DELETED, Outcome.DONE, told, **values)
+
+    def _try_to_erase(self) -> Erasure:
+        self._look(now=True)
+        markers = [b16decode(marker) for marker in self._deletion.markers]
+        return erase(self._location, markers, insist=self._deletion.insist)
+
+    def _told_of_erasure(self, result: Erasure) -> dict[str, object]:
+        deletion = self._deletion
+        now = timezone.now()
+        again = result.obstacle in AUTOMATIC and deletion.tries < TRIES
+        return {
+            "erasure": asdict(result),
+            "erased_at": now if result.done else None,
+            "markers": [] if result.done or result.obstacle == "server" else deletion.markers,
+            "tries": deletion.tries + 1,
+            "insist": False,
+            "retry_at": now + RETRY[min(deletion.tries, len(RETRY) - 1)] if again else None,
+        }
+
+    def _afterwards(self) -> None:
+        """Do what is due after the end: erase at last, look whether a thread came back, drop a backup."""
+        deletion, now = self._deletion, timezone.now()
+        if deletion.backup_until and deletion.backup_until <= now:
+            backups.drop(deletion)
+            life.save(deletion, backup="", backup_until=None)
+        if deletion.retry_at and deletion.retry_at <= now and not deletion.erased_at:
+            life.save(deletion, **self._told_of_erasure(self._try_to_erase()))
+        if deletion.watch_next and deletion.watch_next <= now:
+            watch.keep(deletion, self._held(watch.watched(deletion)))
+            life.save(deletion, watched_at=now, watch_next=watch.following(deletion, now))
+
+    def _wait(self, error: StoreError) -> None:
+        """Keep what is in the way, and try again later; after many times only when somebody asks."""
+        deletion, now = self._deletion, timezone.now()
+        again = now + RETRY[min(deletion.tries, len(RETRY) - 1)]
+        values: dict[str, object] = {"tries": deletion.tries + 1}
+        if deletion.stage not in life.ENDED:
+            values |= {"error": error.sentence, "advice": error.advice, "retry_at": again}
+        elif deletion.retry_at and deletion.retry_at <= now:
+            obstacle = {"obstacle": "failed", "reason": error.sentence, "advice": error.advice}
+            erasure = {**deletion.erasure, **obstacle}
+            values |= {"erasure": erasure, "retry_at": again if deletion.tries < TRIES else None}
+        else:
+            values["watch_next"] = watch.following(deletion, now)
+        life.save(deletion, **values)
+
+    def _held(self, thread_ids: Iterable[str]) -> dict[str, Held]:
+        return self._loop.run(held(self._location, list(thread_ids)))
+
+    def _count_left(self) -> None:
+        """Count again what the store has of all threads that were to go, by table: what the receipt shows."""
+        gone = self._deletion.of.filter(fate__in=(Fate.GONE, Fate.LEFT, Fate.BEGUN))
+        now = self._held(gone.values_list("thread_id", flat=True))
+        left = {
+            "threads": len(now),
+            "checkpoints": sum(each.checkpoints for each in now.values()),
+            "writes": sum(each.writes for each in now.values()),
+            "blobs": sum(each.blobs for each in now.values()),
+        }
+        life.save(self._deletion, left=left)
+
+    def _count(self, rows: Mapping[str, int]) -> None:
+        self._removed += sum(rows.values())
+        self._look()
+
+    def _look(self, *, now: bool = False) -> None:
+        """Renew the lease, and raise Stopped where that was asked for."""
+        if self._leaving():
+            raise Leaving
+        if not now and time.monotonic() - self._told < TELL:
+            return
+        self._told = time.monotonic()
+        stop = life.renew(self._deletion, self._removed)
+        self._removed = 0
+        if stop and self._deletion.stage in life.UNDER_WAY:
+            raise Stopped
+
+
+def _decide(fate: Fate, threads: Sequence[DeletionThread]) -> None:
+    ids = [thread.id for thread in threads]
+    DeletionThread.objects.filter(id__in=ids).update(fate=fate, fate_at=timezone.now())
+
+
+def carry_out(deletion: Deletion, leaving: Callable[[], bool] = lambda: False) -> None:
+    """Go on with a deletion that this server has taken, then let go of it. It may be `leaving` meanwhile."""
+    with asyncio.Runner() as loop:
+        try:
+            with suppress(Leaving):
+                Carrier(deletion, loop, leaving).go_on()
+            life.let_go(deletion)
+        except life.NotHeld:
+            return
+        finally:
+            loop.run(open_stores.close())

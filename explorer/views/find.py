@@ -1,0 +1,137 @@
+"""Finding the threads that are to be deleted, and planning that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from checkpoints.errors import SelectionRefused
+from checkpoints.selection import Criteria, Held, Selection, select
+from explorer import addresses, tilde, writing
+from explorer.database.threads import in_database
+from explorer.deletions import plans
+from explorer.finding import Wanted, wanted
+from explorer.forms import FindForm, PlanForm
+from explorer.people.roles import who
+from explorer.reading import read
+from explorer.rendering import screen
+from explorer.stores import located
+from explorer.wording import ago, count, exact, size
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+    from checkpoints.stores import Store
+
+SHOWN = 200  # threads of a page; a plan takes all that were found
+MISSING = 20
+CHOSEN = "chosen one by one"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLine:
+    """One thread that was found. `key` is its id as a form sends it."""
+
+    key: str
+    id: str
+    href: str
+    checkpoints: str
+    rows: str
+    size: str
+    namespaces: str
+    ago: str
+    exact: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindScreen:
+    """What the page shows: threads that were found, and what was asked for and is not there."""
+
+    searched: bool
+    words: tuple[str, ...]
+    refusal: str
+    lines: tuple[FoundLine, ...] = ()
+    threads: int = 0
+    totals: str = ""
+    beyond: int = 0
+    missing: tuple[str, ...] = ()
+    missing_count: int = 0
+    unnamed: int = 0
+    seconds: str = ""
+
+
+async def find(request: HttpRequest, store: str) -> HttpResponse:
+    location = located(store)
+    form = FindForm(request.GET or None)
+    shown = FindScreen(searched=False, words=(), refusal=await read(who(request), location, _refusal))
+    if form.is_bound and form.is_valid():
+        try:
+            asked = wanted(who(request), form.cleaned_data)
+            if asked:
+                shown = _screen(store, asked, await select(location, asked.criteria), shown.refusal)
+        except SelectionRefused as error:
+            form.add_error(None, str(error))
+    context = {"find": shown, "form": form, "store": store}
+    response = screen(request, "find/page.html", "find/_find.html", context)
+    response.status_code = 422 if form.errors else 200
+    return response
+
+
+async def plan(request: HttpRequest, store: str) -> HttpResponse:
+    """Keep a plan to delete what a form has found, and lead to it."""
+    location = located(store)
+    writing.require_not_read_only()
+    form = PlanForm(request.POST)
+    if not form.is_valid():
+        raise SelectionRefused("This form cannot be understood.", advice="Go back and correct it.")
+    if form.cleaned_data["which"] == "some":
+        chosen = tuple(map(tilde.decode, request.POST.getlist("thread")))
+        words = (f"{count(len(chosen), 'thread')} {CHOSEN}",)
+        asked: Wanted | None = Wanted(Criteria(thread_ids=chosen), words) if chosen else None
+    else:
+        asked = wanted(who(request), form.cleaned_data)
+    if asked is None:
+        raise SelectionRefused("Nothing says which threads are meant.", advice="Tick some, or choose all.")
+    found = await select(location, asked.criteria)
+    kept = await in_database(
+        plans.keep, location, found.threads, asked.words, who(request), seconds=found.seconds
+    )
+    return writing.done(addresses.deletion(kept.id))
+
+
+async def _refusal(opened: Store) -> str:
+    return await writing.refusal(opened)
+
+
+def _screen(store: str, asked: Wanted, found: Selection, refusal: str) -> FindScreen:
+    now = datetime.now(UTC)
+    threads = found.threads
+    held = sum(thread.bytes for thread in threads)
+    return FindScreen(
+        searched=True,
+        words=asked.words,
+        refusal=refusal,
+        lines=tuple(_line(store, thread, now) for thread in threads[:SHOWN]),
+        threads=len(threads),
+        totals=f"{count(sum(thread.rows for thread in threads), 'row')}, {size(held)}",
+        beyond=max(0, len(threads) - SHOWN),
+        missing=found.missing[:MISSING],
+        missing_count=len(found.missing),
+        unnamed=len(found.unnamed),
+        seconds=f"{found.seconds:.1f}",
+    )
+
+
+def _line(store: str, thread: Held, now: datetime) -> FoundLine:
+    return FoundLine(
+        key=tilde.encode(thread.thread_id),
+        id=thread.thread_id or "(empty id)",
+        href=addresses.timeline(store, thread.thread_id),
+        checkpoints=f"{thread.checkpoints:,}",
+        rows=f"{thread.rows:,}",
+        size=size(thread.bytes),
+        namespaces="" if thread.namespaces <= 1 else count(thread.namespaces, "namespace"),
+        ago=ago(thread.activity, now) if thread.activity else "",
+        exact=exact(thread.activity),
+    )
