@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
@@ -17,6 +18,7 @@ from explorer.deletions.question import expected, question
 from explorer.deletions.runner import runner
 from explorer.deletions.screen import DeletionScreen, deletion_screen
 from explorer.deletions.screen import progress as progress_of
+from explorer.finding import shown_to
 from explorer.forms import DeletionForm, DeletionParameters
 from explorer.models import Deletion, Stage
 from explorer.people.roles import EXPORT, require, who
@@ -57,7 +59,8 @@ async def progress(request: HttpRequest, deletion: UUID) -> HttpResponse:
 
 async def receipt(request: HttpRequest, deletion: UUID) -> HttpResponse:
     def told() -> dict[str, object]:
-        return receipt_of(life.found(deletion))
+        found = receipt_of(life.found(deletion))
+        return {**found, "found_by": shown_to(who(request), found["found_by"])}
 
     response = JsonResponse(await in_database(told), json_dumps_params={"indent": 2, "ensure_ascii": False})
     response.headers["Content-Disposition"] = f'attachment; filename="receipt-{deletion}.json"'
@@ -71,7 +74,7 @@ async def _page(
     found, shown = await in_database(_screen, id, asked["after"] or 0)
     asked_for = await question(who(request), found) if found.stage == Stage.PLANNED else None
     context = {
-        "deletion": shown,
+        "deletion": replace(shown, found_by=shown_to(who(request), shown.found_by)),
         "question": asked_for,
         "form": form or DeletionForm(),
         "store": shown.store or None,

@@ -14,7 +14,7 @@ from people_at import browser_of, serve_to_users, user
 from checkpoints.selection import Criteria, select
 from explorer import stores, urls
 from explorer.database.threads import in_database
-from explorer.deletions.plans import keep
+from explorer.deletions import plans
 from explorer.people.roles import ADMIN, DEVELOPER, ROLES, SUPPORT, VIEWER, Permission, Person
 from explorer.people.routes import ANYBODY, needs
 from explorer.replays.requests import Request, ask
@@ -45,12 +45,14 @@ async def a_replay(store: str) -> uuid.UUID:
 
 
 async def a_plan(store: str) -> uuid.UUID:
-    found = await select(stores.located(store), Criteria(thread_ids=("asking",)))
-    return (await in_database(keep, stores.located(store), found.threads, [], Person("ana"))).id
+    location = stores.located(store)
+    found = await select(location, Criteria(thread_ids=("asking",)))
+    person = Person.of_system_user()
+    return (await in_database(plans.keep, location, found.threads, ("one id",), person)).id
 
 
 async def address(route: Any, forkable: Forkable) -> str:
-    """Return the address of a route at the store, with a thread, a checkpoint and a replay that are there."""
+    """Return the address of a route, with a thread, a checkpoint, a replay and a plan that are there."""
     given = {
         "store": "forkable",
         "thread": "asking",
