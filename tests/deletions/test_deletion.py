@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from django.utils import timezone
 from graphs import AWKWARD, chat, config, official_saver
@@ -18,6 +21,8 @@ from explorer.replays.requests import Request, ask
 from explorer.stores import key, located
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from deletable import Deletable
     from pages import Element
 
@@ -300,3 +305,37 @@ async def test_deletions_are_listed_newest_first(shop: Deletable) -> None:
     rows = (await shop.load("/deletions/")).find("table.deletions tbody tr")
     assert [row.one("a").words for row in rows] == ["2 threads", "chat"]
     assert "first" in rows[1].words
+
+
+async def test_a_store_that_somebody_keeps_locked_is_waited_for(
+    shop: Deletable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("checkpoints.stores.sqlite.writing.WAIT", 0.2)
+    monkeypatch.setattr("checkpoints.stores.postgres.writing.BEGIN", "SET LOCAL lock_timeout = '200ms'")
+    plan = await shop.plan("chat")
+    await shop.confirm(plan)
+    with locked(shop):
+        await shop.carry_out()
+    waiting = await shop.again(plan)
+    assert waiting.stage == Stage.DELETING
+    assert waiting.error
+    page = await shop.load(f"/deletions/{plan.id}/")
+    assert "It is tried again by itself." in page.one("#progress").words
+    await in_database(Deletion.objects.filter(id=plan.id).update, retry_at=timezone.now())
+    await shop.carry_out()
+    assert shop.rows_of("chat") == 0
+    assert (await shop.again(plan)).error == ""
+
+
+@contextmanager
+def locked(shop: Deletable) -> Iterator[None]:
+    if isinstance(shop.place, str):
+        with psycopg.connect(shop.place) as conn:
+            conn.execute("SELECT * FROM checkpoints FOR UPDATE")
+            conn.execute("SELECT * FROM checkpoint_writes FOR UPDATE")
+            yield
+        return
+    with closing(sqlite3.connect(shop.place, isolation_level=None)) as conn:
+        conn.execute("BEGIN IMMEDIATE")
+        yield
+        conn.execute("ROLLBACK")
