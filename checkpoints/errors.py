@@ -205,3 +205,9 @@ class FileInTheWay(StoreError):
     """A file that was to be made is there already."""
 
     advice = "Name another file, or delete that one first."
+
+
+class PruneRefused(StoreError):
+    """What a thread's newest checkpoint needs cannot be told, so nothing of the thread goes."""
+
+    advice = "Nothing of it was deleted. The doctor tells which rows cannot be read."

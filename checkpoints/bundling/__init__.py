@@ -125,7 +125,7 @@ def describe(path: str) -> Description:
 
 
 def _write(location: Location, thread_ids: list[str] | None, path: str, tally: Tally) -> Bundled:
-    source = _source(location)
+    source = source_of(location)
     if location.kind == "postgres" and any("\0" in thread_id for thread_id in thread_ids or ()):
         raise ThreadNotFound("PostgreSQL has no thread ids with a NUL character.")
     return make(
@@ -142,7 +142,8 @@ def _import(
             return Import(bundle, target, seal, tally).run(sizes)
 
 
-def _source(location: Location) -> Source:
+def source_of(location: Location) -> Source:
+    """Return a store as one that is looked at, a moment at a time."""
     if location.kind == "sqlite":
         return sqlite.SqliteSource(location)
     from checkpoints.bundling.postgres import PostgresSource  # it needs psycopg

@@ -77,7 +77,7 @@ def fill(source: Source, thread_ids: Sequence[str] | None, bundle: Making, tally
     for chunk in chunks:
         rest = chunk
         while rest:
-            met, sizes = _looked(source, tally.stop, partial(_read, rest, bundle, tally.stop))
+            met, sizes = looked(source, tally.stop, partial(_read, rest, bundle, tally.stop))
             missing = [thread_id for thread_id in rest[:met] if thread_id not in sizes]
             if missing and thread_ids is not None:
                 raise ThreadNotFound(f"There is no thread {missing[0]!r} to export.")
@@ -85,7 +85,8 @@ def fill(source: Source, thread_ids: Sequence[str] | None, bundle: Making, tally
             tally.advance(len(sizes), total(sizes.values()))
 
 
-def _looked(source: Source, stop: Stop, question: Callable[[Look], T]) -> T:
+def looked(source: Source, stop: Stop, question: Callable[[Look], T]) -> T:
+    """Ask a question of the store in one moment; it may be asked again. Raises StoreError."""
     for _ in range(ATTEMPTS):
         with suppress(Moved), source.look(stop) as look:
             return question(look)
@@ -150,7 +151,7 @@ def _every(source: Source, stop: Stop) -> Iterator[list[str]]:
     """Return all threads, a few at a time."""
     after: str | None = None
     while True:
-        ids = _looked(source, stop, partial(_ids_after, after))
+        ids = looked(source, stop, partial(_ids_after, after))
         if not all(isinstance(thread_id, str) for thread_id in ids):
             raise CopyRefused(
                 "A thread's id is no text, so it cannot be exported.", advice="Name the threads to export."

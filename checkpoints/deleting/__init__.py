@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from checkpoints.deleting.erasure import Erasure, erase
+from checkpoints.deleting.forecast import Forecast, forecast
+from checkpoints.deleting.pruning import Pruned, Pruner
 from checkpoints.deleting.threads import Deleter, Removed
 
 if TYPE_CHECKING:
@@ -13,7 +15,18 @@ if TYPE_CHECKING:
 
     from checkpoints.stores.location import Location
 
-__all__ = ["Deleter", "Erasure", "Removed", "deleting", "erase"]
+__all__ = [
+    "Deleter",
+    "Erasure",
+    "Forecast",
+    "Pruned",
+    "Pruner",
+    "Removed",
+    "deleting",
+    "erase",
+    "forecast",
+    "pruning",
+]
 
 
 @contextmanager
@@ -32,3 +45,18 @@ def deleting(location: Location) -> Iterator[Deleter]:
 
     with opened_postgres(location) as found:
         yield Deleter(found)
+
+
+@contextmanager
+def pruning(location: Location) -> Iterator[Pruner]:
+    """Open a store to delete from it what the newest checkpoints do not need. Raises what `deleting` does."""
+    if location.kind == "sqlite":
+        from checkpoints.stores.sqlite.pruning import opened as opened_sqlite
+
+        with opened_sqlite(location) as tables:
+            yield Pruner(tables)
+        return
+    from checkpoints.stores.postgres.pruning import opened as opened_postgres  # it needs psycopg
+
+    with opened_postgres(location) as found:
+        yield Pruner(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from checkpoints.saver.needs import Needs
 
@@ -28,16 +28,32 @@ def prune(tables: Tables[Any], thread_id: str, strategy: str) -> Operation[None]
     return tables.delete_thread(thread_id) if strategy == DELETE else _keep_latest(tables, thread_id)
 
 
-def _keep_latest(tables: Tables[Any], thread_id: str) -> Operation[None]:
+class Latest(NamedTuple):
+    """What stays of a thread when its newest checkpoints are kept; nothing of namespaces that are `past`."""
+
+    heads: Mapping[str, Described]
+    kept: Mapping[str, set[str]]
+    past: set[str]
+
+
+def latest(tables: Tables[Any], thread_id: str) -> Operation[Latest]:
+    """Find the newest checkpoints of a thread and what they need. Nothing is written."""
     heads = {head.checkpoint_ns: head for head in (yield from tables.heads(thread_id))}
     past = yield from _past_calls(tables, thread_id, heads)
-    if past:
-        yield from tables.delete_namespaces(thread_id, past)
     needs = Needs(tables, thread_id)
+    kept = {}
     for checkpoint_ns in heads.keys() - past:
         head = heads[checkpoint_ns]
+        kept[checkpoint_ns] = {head.checkpoint_id, *(yield from needs.of(head))}
+    return Latest(heads, kept, past)
+
+
+def _keep_latest(tables: Tables[Any], thread_id: str) -> Operation[None]:
+    found = yield from latest(tables, thread_id)
+    if found.past:
+        yield from tables.delete_namespaces(thread_id, found.past)
+    for checkpoint_ns, kept in found.kept.items():
         ids = yield from tables.links(thread_id, checkpoint_ns)
-        kept = {head.checkpoint_id, *(yield from needs.of(head))}
         yield from tables.delete_checkpoints(thread_id, checkpoint_ns, ids.keys() - kept)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from django.http import FileResponse, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 
 from checkpoints.selection import Criteria, select
 from explorer import addresses, stores, writing
@@ -27,6 +28,8 @@ from explorer.rendering import screen
 from explorer.wording import count
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
     from uuid import UUID
 
     from django.http import HttpRequest
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 
     from checkpoints.stores import Location
     from explorer.people.roles import Person
+
+CHUNK: Final = 1 << 20
 
 
 async def deletion(request: HttpRequest, deletion: UUID) -> HttpResponseBase:
@@ -156,7 +161,7 @@ def _open(found: Deletion) -> tuple[str, ...]:
     return tuple(watch.open_ones(found).values_list("thread_id", flat=True))
 
 
-async def _backup(person: Person, found: Deletion) -> FileResponse:
+async def _backup(person: Person, found: Deletion) -> StreamingHttpResponse:
     require(person, EXPORT)
     path = backups.path_of(found)
     if path is None:
@@ -164,7 +169,16 @@ async def _backup(person: Person, found: Deletion) -> FileResponse:
             "There is no backup of this deletion here.", advice="It is kept for a week, by one server."
         )
     async with audited(person, "export", store=found.store, details={"backup_of": str(found.id)}):
-        return FileResponse(path.open("rb"), as_attachment=True, filename=f"deleted-{found.id}.sqlite")
+        response = StreamingHttpResponse(_chunks(path), content_type="application/vnd.sqlite3")
+    response.headers["Content-Length"] = path.stat().st_size
+    response.headers["Content-Disposition"] = f'attachment; filename="deleted-{found.id}.sqlite"'
+    return response
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK):
+            yield chunk
 
 
 def _drop_backup(found: Deletion) -> None:

@@ -130,9 +130,16 @@ def _keys(parts: Sequence[Part]) -> tuple[list[tuple[str, ...]], list[tuple[str,
 @contextmanager
 def opened(location: Location) -> Iterator[SqliteTables]:
     """Open the file to delete from it. Raises a StoreError."""
+    with opening(location) as found:
+        yield SqliteTables(*found)
+
+
+@contextmanager
+def opening(location: Location) -> Iterator[tuple[sqlite3.Connection, Schema, str]]:
+    """Connect to the file to delete from it; give its tables and its path, too."""
     with connected(location) as conn:
         conn.text_factory = methodcaller("decode", "utf-8", "replace")
         [(mode,)] = conn.execute("PRAGMA journal_mode")
         for setting in (*SETTINGS, *([WAL_SETTING] if mode == "wal" else [])):
             conn.execute(setting).fetchall()
-        yield SqliteTables(conn, Schema.of(conn, location.name), os.path.realpath(location.path))
+        yield conn, Schema.of(conn, location.name), os.path.realpath(location.path)

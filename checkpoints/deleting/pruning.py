@@ -1,0 +1,111 @@
+"""Deleting of many threads what their newest checkpoints do not need, in short transactions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from checkpoints.deleting.threads import Deleter, Tables
+from checkpoints.errors import PruneRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from checkpoints.deleting.latest import Doomed
+    from checkpoints.deleting.order import Place
+    from checkpoints.deleting.threads import Part, Went
+
+IDS = 500  # checkpoints that are weighed at a time
+
+
+class PrunedTables(Tables, Protocol):
+    """Tables that what is not needed is deleted from."""
+
+    def doomed(self, thread_id: str) -> Doomed:
+        """Decide what goes, without a lock. Raises PruneRefused."""
+
+    def places(self, thread_id: str, ns: str, ids: Sequence[str]) -> list[Place]:
+        """Return those of these checkpoints that are there."""
+
+    def detach(self, thread_id: str, ns: str, ids: Sequence[str]) -> float:
+        """Let these checkpoints have no parent; return for how many seconds others were kept out."""
+
+    def collect(self, thread_id: str, ns: str, limit: int, *, past: bool) -> tuple[Mapping[str, int], float]:
+        """Delete values that no checkpoint refers to; of a past namespace all, and stray writes."""
+
+
+@dataclass(slots=True)
+class Pruned:
+    """What was deleted: rows by table, of so many threads. `refused` threads stayed whole, with the reason.
+
+    `longest` is for how many seconds others were kept out at most.
+    """
+
+    rows: Counter[str] = field(default_factory=Counter)
+    threads: int = 0
+    refused: dict[str, PruneRefused] = field(default_factory=dict)
+    longest: float = 0.0
+
+
+class Pruner(Deleter):
+    """An open store of whose threads only the newest checkpoints are kept."""
+
+    _tables: PrunedTables
+
+    def __init__(self, tables: PrunedTables) -> None:
+        super().__init__(tables)
+
+    def prune(
+        self, thread_ids: Iterable[str], told: Callable[[Mapping[str, int]], None] = lambda rows: None
+    ) -> Pruned:
+        """Delete of some threads all that the newest checkpoint of each namespace does not need.
+
+        What is kept is what the savers' `keep_latest` keeps: the heads, of DeltaChannels their history, and
+        nothing of calls of subgraphs that the thread has gone past. `told` gets the rows that went, by table,
+        after each transaction; what it raises stops it there, and pruning again goes on. Raises a StoreError.
+        """
+        pruned = Pruned()
+
+        def went(rows: Mapping[str, int], weight: int, seconds: float) -> None:
+            pruned.rows.update(rows)
+            pruned.longest = max(pruned.longest, seconds)
+            told(rows)
+            self._pace.took(weight, seconds)
+
+        for thread_id in thread_ids:
+            before = pruned.rows.total()
+            try:
+                doomed = self._tables.doomed(thread_id)
+            except PruneRefused as error:
+                pruned.refused[thread_id] = error
+            else:
+                self._prune(doomed, went)
+                pruned.threads += pruned.rows.total() > before
+        return pruned
+
+    def _prune(self, doomed: Doomed, went: Went) -> None:
+        # A parent that goes is no longer named before it goes, or a killed run would leave links to nothing.
+        for ns, ids in doomed.detached.items():
+            if ids:
+                went({}, len(ids), self._tables.detach(doomed.thread_id, ns, ids))
+        for ns, ids in doomed.going.items():
+            if ns in doomed.past:  # its checkpoints last: by them a run after one that was killed finds it
+                self._collect(doomed, ns, went)
+            for parts in self._pace.batches(self._going(doomed.thread_id, ns, ids)):
+                rows, seconds = self._tables.delete(parts)
+                went(rows, sum(part.weight for part in parts), seconds)
+            if ns not in doomed.past:
+                self._collect(doomed, ns, went)
+
+    def _going(self, thread_id: str, ns: str, ids: Sequence[str]) -> Iterator[Part]:
+        for start in range(0, len(ids), IDS):
+            yield from self._parts_of(thread_id, self._tables.places(thread_id, ns, ids[start : start + IDS]))
+
+    def _collect(self, doomed: Doomed, ns: str, went: Went) -> None:
+        while True:
+            limit = max(1, self._pace.weight // 4)  # such rows are not weighed
+            rows, seconds = self._tables.collect(doomed.thread_id, ns, limit, past=ns in doomed.past)
+            if not sum(rows.values()):
+                return
+            went(rows, sum(rows.values()) * 4, seconds)
