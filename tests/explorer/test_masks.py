@@ -145,7 +145,7 @@ async def a_plan() -> uuid.UUID:
 
 async def targets(client: AsyncClient, replay: uuid.UUID) -> list[str]:
     """Return the addresses of every route that is read, for each thread and checkpoint."""
-    found, planned = [], await a_plan()
+    found, planned = ["/s/masked/find/?every=1"], await a_plan()
     for route in routes():
         pattern = f"/{route.pattern}".replace("<slug:store>", "masked")
         pattern = pattern.replace("<uuid:replay>", str(replay)).replace("<uuid:deletion>", str(planned))
