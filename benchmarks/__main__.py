@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from benchmarks import forking, generator, layer, pages, postgres, replays, savers, selection
+from benchmarks import deleting, forking, generator, layer, pages, postgres, replays, savers, selection
 
 SIZES = (1_000, 100_000, 1_000_000)
-SECTIONS = ("savers", "stores", "pages", "postgres", "forks", "replays", "selection")
+SECTIONS = ("savers", "stores", "pages", "postgres", "forks", "replays", "selection", "deletions")
 
 
 async def main() -> None:
@@ -38,6 +38,8 @@ async def main() -> None:
         await forking.report(arguments.rounds)
     if "replays" in arguments.only:
         await replays.report(arguments.rounds)
+    if "deletions" in arguments.only:
+        await deleting.report()
     if "selection" in arguments.only:
         await selection.report(arguments.sizes, arguments.rounds)
 

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 LOCKED: Final = 0.008  # seconds that a transaction is to take; 0.02 is the promise
-FIRST, LEAST, MOST = 64, 4, 20_000
+# So little is a millisecond's work. Where that takes longer it waits for the disk, as a smaller one would.
+FIRST, LEAST, MOST = 256, 256, 20_000
 PAGE = 4096  # bytes that weigh as much as a row: about a page of the file
 LEAST_REST = 0.002
 

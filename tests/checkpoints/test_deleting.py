@@ -58,6 +58,7 @@ def long(backend: Backend, new_store: Callable[[], str], monkeypatch: pytest.Mon
         for turn in range(25):
             graph.invoke({"messages": [HumanMessage(f"turn {turn}", id=f"h-{turn}")]}, config("long"))
         nested(saver).invoke({"log": []}, config("other"))
+    monkeypatch.setattr("checkpoints.deleting.pace.FIRST", 20)
     monkeypatch.setattr(Pace, "took", lambda self, weight, seconds: setattr(self, "weight", 20))
     return place
 
@@ -250,12 +251,21 @@ def test_a_thread_that_its_agent_goes_on_with_is_told_as_left(backend: Backend, 
 def test_the_pace_follows_how_long_transactions_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     pace = Pace(locked=0.01)
-    pace.took(64, 0.1)
-    assert pace.weight == 16
-    pace.took(16, 0.005)
-    assert pace.weight == 32
+    pace.weight = 4_000
+    pace.took(4_000, 0.04)
+    assert pace.weight == 1_000
+    pace.took(1_000, 0.005)
+    assert pace.weight == 2_000
     pace.took(2, 0.001)
-    assert pace.weight == 32, "a small transaction tells nothing of a large one"
+    assert pace.weight == 2_000, "a small transaction tells nothing of a large one"
+
+
+def test_where_every_transaction_takes_long_small_ones_gain_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    pace = Pace(locked=0.01)
+    for _ in range(30):
+        pace.took(pace.weight, 0.03)
+    assert pace.weight == 256
 
 
 @IN_SQLITE
