@@ -21,6 +21,7 @@ from checkpoints.errors import (
     StoreUnreachable,
     ThreadExists,
 )
+from explorer.deletions.errors import NotAsPlanned
 from explorer.people.roles import NotAllowed
 from explorer.people.throttle import TooManyAttempts
 from explorer.rendering import screen
@@ -70,7 +71,7 @@ def status_of(error: StoreError) -> int:
             return 429
         case NotWritable() | NotAllowed():
             return 403
-        case ThreadExists() | CheckpointChanged() | NotHeld():
+        case ThreadExists() | CheckpointChanged() | NotHeld() | NotAsPlanned():
             return 409
         case BadRequest():
             return 400

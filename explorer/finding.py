@@ -7,17 +7,19 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from checkpoints.errors import SelectionRefused
+from checkpoints.masking import MASKED
 from checkpoints.selection import Criteria, pasted
 from explorer import search
 from explorer.bounds import listed
 from explorer.wording import count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from explorer.people.roles import Person
 
 NAMED: Final = 5  # ids that a plan names of those that were pasted
+METADATA: Final = "metadata "
 PAIRS: Final = "Write metadata as key=value, several of them with spaces between: user_id=alice tenant=acme"
 
 
@@ -50,12 +52,23 @@ def wanted(person: Person, asked: Mapping[str, Any]) -> Wanted | None:
     words = [
         f"{count(len(ids), 'id')} from a list: {listed(list(ids), NAMED)}" if ids else "",
         f"an id that begins with {prefix!r}" if prefix else "",
-        *(f"metadata {key} = {value} in some checkpoint" for key, value in pairs),
+        *(f"{METADATA}{key} = {value} in some checkpoint" for key, value in pairs),
         f"no checkpoint in the last {count(days, 'day')}" if days is not None else "",
         f"status {status}" if status else "",
         "every thread of the store" if asked["every"] else "",
     ]
     return Wanted(criteria, tuple(filter(None, words)))
+
+
+def shown_to(person: Person, words: Iterable[str]) -> tuple[str, ...]:
+    """Return how a plan has found its threads, without the value of a key that is masked for a person."""
+    return tuple(_shown_to(person, each) for each in words)
+
+
+def _shown_to(person: Person, words: str) -> str:
+    key, is_pair, _ = words.removeprefix(METADATA).partition(" = ")
+    hidden = words.startswith(METADATA) and is_pair and person.masks.hides_search(key)
+    return f"{METADATA}{key} = {MASKED}" if hidden else words
 
 
 def _pairs(person: Person, text: str) -> tuple[tuple[str, str], ...]:

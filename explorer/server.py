@@ -21,7 +21,7 @@ from django.core.management import CommandError
 from setproctitle import setproctitle
 
 from explorer.lifespan import Lifespan
-from explorer.people.serving import is_loopback, served
+from explorer.people.serving import ANYWHERE, is_loopback, served
 from explorer.replays import beside
 from explorer.stores import registered
 
@@ -43,7 +43,8 @@ class Binding:
 
     @property
     def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = settings.EXPLORER_HOSTS[0] if self.host in ANYWHERE and settings.EXPLORER_HOSTS else self.host
+        host = f"[{host}]" if ":" in host else host
         address = f"{'https' if self.tls else 'http'}://{host}:{self.socket.getsockname()[1]}/"
         return address if served() else f"{address}?{urlencode({'token': self.token})}"
 

@@ -27,6 +27,7 @@ ACTIONS: Final = (
     "claim",
     "result",
     "delete",
+    "erase",
     "export",
     "login",
     "logout",

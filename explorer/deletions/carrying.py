@@ -37,6 +37,8 @@ MARKERS: Final = 4  # of each
 RETRY: Final = tuple(map(timedelta, (0,) * 5, (5, 30, 120, 600, 3600)))
 TRIES: Final = 40
 AUTOMATIC: Final = frozenset({"reader", "locked", "agent", "room", "found", "failed"})
+OPEN: Final = (Fate.BEGUN, Fate.PLANNED)
+FINE: Final = {"error": "", "advice": ""}
 NOTHING: Final = "Nothing was deleted: every thread was gone already, or was written to after the plan."
 
 
@@ -94,7 +96,7 @@ class Carrier:
                 backup_digest=made.digest,
                 backup_until=backups.until(),
             )
-        life.save(deletion, stage=Stage.DELETING, started_at=timezone.now(), error="", advice="", tries=0)
+        life.save(deletion, stage=Stage.DELETING, started_at=timezone.now(), tries=0, **FINE)
 
     def _delete(self) -> None:
         with deleting(self._location) as deleter:
@@ -106,14 +108,14 @@ class Carrier:
         if fates <= {Fate.CHANGED, Fate.MISSING}:
             life.end(self._deletion, Stage.VOID, Outcome.REFUSED, {}, error=NOTHING, retry_at=None)
         else:
-            life.save(self._deletion, stage=Stage.ERASING, retry_at=None, tries=0)
+            life.save(self._deletion, stage=Stage.ERASING, retry_at=None, tries=0, **FINE)
 
     def _next(self) -> list[DeletionThread]:
-        """Return the next few threads: one at least, and no more than keep others waiting to be begun."""
-        open_ones = self._deletion.of.filter(fate__in=(Fate.PLANNED, Fate.BEGUN))
+        """Return the next few threads: those that were begun, else one at least and not too many."""
         group: list[DeletionThread] = []
         weight = 0
-        for thread in open_ones.order_by("number")[:GROUP]:
+        begun, planned = (self._deletion.of.filter(fate=fate).order_by("number") for fate in OPEN)
+        for thread in begun[:GROUP] or planned[:GROUP]:
             weight += thread.checkpoints
             if group and weight > HEAVY:
                 break
@@ -167,7 +169,7 @@ class Carrier:
         """Try to erase; where that has to wait, the deletion has ended all the same and it is tried again."""
         result = self._try_to_erase()
         told = {"erased": result.done, "obstacle": result.obstacle}
-        values = {**self._told_of_erasure(result), "watch_next": watch.first()}
+        values = {**self._told_of_erasure(result), **FINE, "watch_next": watch.first()}
         life.end(self._deletion, Stage.DELETED, Outcome.DONE, told, **values)
 
     def _try_to_erase(self) -> Erasure:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 TYPED: Final = 100  # characters of an id that one may be asked to type
 BUSY: Final = timedelta(minutes=5)
 NAMED: Final = 12
+# A large plan is not compared again as soon as it is made: whoever confirms it finds out, too.
+FRESH: Final = timedelta(minutes=1)
+FEW: Final = 1_000  # threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,12 @@ async def question(person: Person, plan: Deletion) -> Question:
         return Question(
             typed, label, backup=False, may_backup=False, refusal=refusal, busy=busy, replays=replays
         )
-    changes = await plans.changes(known[1], await in_database(plans.marks, plan))
+    fresh = timezone.now() - plan.planned_at < FRESH
+    changes = (
+        plans.Changes()
+        if fresh and plan.threads > FEW
+        else await plans.changes(known[1], await in_database(plans.marks, plan))
+    )
     before = (
         await in_database(plans.deleted_before, plan, changes.missing[:NAMED]) if changes.missing else None
     )

@@ -76,7 +76,7 @@ async def _locally(request: HttpRequest, get_response: Next) -> HttpResponseBase
 
 async def _to_users(request: HttpRequest, get_response: Next) -> HttpResponseBase:
     """Admit users, programs and visitors; the others to the pages only that are open to anybody."""
-    if request.headers.get("Authorization"):
+    if _scheme(request) == "bearer":  # another one is of a proxy in front
         if settings.EXPLORER_TOKEN and _bears(request, settings.EXPLORER_TOKEN):
             return await _admitted(request, Person("a program", (PROGRAM,)), get_response, program=True)
         return error_page(request, 401, "This is not the token of this explorer.", "EXPLORER_TOKEN sets it.")
@@ -124,6 +124,10 @@ def _no_role(request: HttpRequest, person: Person) -> HttpResponseBase:
         f"{person.name} has no role here yet.",
         "Whoever administers this explorer gives one: checkpoint-explorer createuser NAME --role viewer",
     )
+
+
+def _scheme(request: HttpRequest) -> str:
+    return request.headers.get("Authorization", "").partition(" ")[0].lower()
 
 
 def _bears(request: HttpRequest, token: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from argparse import ArgumentTypeError
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ NO_TLS = (
 ONLY_VIEWER = (
     "Whoever comes without a login can only be a viewer: --anonymous viewer, or EXPLORER_ANONYMOUS=viewer."
 )
+FILES = "Name files in PEM, the key without a passphrase, that this user may read."
 ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104  what an operator may bind to
 
 
@@ -77,6 +79,8 @@ def configure(options: Namespace) -> None:
         trust_proxies(options.proxies)
     if bool(options.tls_cert) != bool(options.tls_key):
         raise CommandError("TLS needs both, --tls-cert and --tls-key.")
+    if options.tls_cert:
+        _check_tls(options.tls_cert, options.tls_key)
     if served():
         plain = options.insecure_http or settings.EXPLORER_INSECURE_HTTP
         # On loopback nobody listens in, and browsers differ in whether they take a secure cookie there.
@@ -130,6 +134,17 @@ def is_loopback(host: str) -> bool:
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
+
+
+def _check_tls(certificate: str, key: str) -> None:
+    """Refuse what TLS cannot be spoken with, before anything listens."""
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
+    except OSError as error:  # an SSLError is one
+        reason = (
+            error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "no pair in PEM"
+        )
+        raise CommandError(f"The certificate and its key cannot be used: {reason}. {FILES}") from None
 
 
 def _few(text: str) -> int:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 WINDOW: Final = timedelta(minutes=15)
 OF_BOTH, OF_ADDRESS, OF_ACCOUNT = 5, 30, 50
+TIDIED: Final = 20  # rows, at each attempt
 
 
 class TooManyAttempts(StoreError):
@@ -42,17 +43,22 @@ class TooManyAttempts(StoreError):
         super().__init__(f"There were too many attempts to log in. Wait {wait}, then try again.")
 
 
-@transaction.atomic
 def count(name: str, address: str) -> None:
     """Count an attempt as failed until `forgive` says otherwise. Raises TooManyAttempts, uncounted."""
     now, limits = timezone.now(), _limits(name, address)
-    LoginAttempts.objects.filter(since__lt=now - WINDOW).delete()
-    for key in sorted(limits):  # in one order, so that two requests do not wait for each other
-        LoginAttempts.objects.get_or_create(key=key, defaults={"since": now})
-    rows = list(LoginAttempts.objects.select_for_update().filter(key__in=limits).order_by("key"))
-    if waits := [_left(row.since, now) for row in rows if row.failures >= limits[row.key]]:
-        raise TooManyAttempts(max(waits))
-    LoginAttempts.objects.filter(key__in=limits).update(failures=F("failures") + 1)
+    _tidy(now)
+    with transaction.atomic():
+        for key in sorted(limits):  # in one order, so that two requests do not wait for each other
+            LoginAttempts.objects.get_or_create(key=key, defaults={"since": now})
+        rows = list(LoginAttempts.objects.select_for_update().filter(key__in=limits).order_by("key"))
+        for row in rows:
+            if row.since + WINDOW < now:
+                row.failures, row.since = 0, now
+        if waits := [_left(row.since, now) for row in rows if row.failures >= limits[row.key]]:
+            raise TooManyAttempts(max(waits))
+        for row in rows:
+            row.failures += 1
+            row.save()
 
 
 def forgive(name: str, address: str) -> None:
@@ -89,6 +95,13 @@ def _network(address: str) -> str:
             return str(found.ipv4_mapped)
         return str(ipaddress.ip_network((found, 64), strict=False))
     return address
+
+
+def _tidy(now: datetime) -> None:
+    """Forget some of what has not counted for long, one by one: two servers may do so at once."""
+    old = LoginAttempts.objects.filter(since__lt=now - 2 * WINDOW)
+    for key in old.values_list("key", flat=True)[:TIDIED]:
+        old.filter(key=key).delete()
 
 
 def _digest(*parts: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from tempfile import SpooledTemporaryFile
@@ -72,11 +73,13 @@ async def export(request: HttpRequest) -> StreamingHttpResponse:
     as_csv = request.POST.get("format") == "csv"
     kind, ending = ("text/csv", "csv") if as_csv else ("application/x-ndjson", "jsonl")
     told = {"what": "audit", "format": ending, **{key: str(value) for key, value in asked.items() if value}}
-    file = cast("IO[bytes]", SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115  the response closes it
-    async with audited(who(request), "export", details=told) as entry:
-        rows = await in_database(_written, wanted(asked), file, as_csv=as_csv)
-        entry.add(rows=rows)
-    response = StreamingHttpResponse(_parts(file), content_type=f"{kind}; charset=utf-8")
+    with ExitStack() as unfinished:
+        spooled = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  it is entered here
+        file = unfinished.enter_context(cast("IO[bytes]", spooled))
+        async with audited(who(request), "export", details=told) as entry:
+            entry.add(rows=await in_database(_written, wanted(asked), file, as_csv=as_csv))
+        unfinished.pop_all()  # the response closes it
+    response = StreamingHttpResponse(Parts(file), content_type=f"{kind}; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="audit-{datetime.now(UTC):%Y-%m-%d}.{ending}"'
     return response
 
@@ -102,10 +105,18 @@ def _written(of: trail.Wanted, file: IO[bytes], *, as_csv: bool) -> int:
     return rows
 
 
-async def _parts(file: IO[bytes]) -> AsyncIterator[bytes]:
-    with file:
-        while part := await asyncio.to_thread(file.read, CHUNK):
+class Parts:
+    """A file as a response sends it, which closes it at the end, or where nobody waits for it any more."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while part := await asyncio.to_thread(self._file.read, CHUNK):
             yield part
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _screen(asked: Mapping[str, Any]) -> AuditScreen:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
-from django.http import FileResponse, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 
 from checkpoints.selection import Criteria, select
 from explorer import addresses, stores, writing
@@ -16,6 +18,7 @@ from explorer.deletions.question import expected, question
 from explorer.deletions.runner import runner
 from explorer.deletions.screen import DeletionScreen, deletion_screen
 from explorer.deletions.screen import progress as progress_of
+from explorer.finding import shown_to
 from explorer.forms import DeletionForm, DeletionParameters
 from explorer.models import Deletion, Stage
 from explorer.people.roles import EXPORT, require, who
@@ -25,6 +28,8 @@ from explorer.rendering import screen
 from explorer.wording import count
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
     from uuid import UUID
 
     from django.http import HttpRequest
@@ -32,6 +37,8 @@ if TYPE_CHECKING:
 
     from checkpoints.stores import Location
     from explorer.people.roles import Person
+
+CHUNK: Final = 1 << 20
 
 
 async def deletion(request: HttpRequest, deletion: UUID) -> HttpResponseBase:
@@ -52,7 +59,8 @@ async def progress(request: HttpRequest, deletion: UUID) -> HttpResponse:
 
 async def receipt(request: HttpRequest, deletion: UUID) -> HttpResponse:
     def told() -> dict[str, object]:
-        return receipt_of(life.found(deletion))
+        found = receipt_of(life.found(deletion))
+        return {**found, "found_by": shown_to(who(request), found["found_by"])}
 
     response = JsonResponse(await in_database(told), json_dumps_params={"indent": 2, "ensure_ascii": False})
     response.headers["Content-Disposition"] = f'attachment; filename="receipt-{deletion}.json"'
@@ -66,7 +74,7 @@ async def _page(
     found, shown = await in_database(_screen, id, asked["after"] or 0)
     asked_for = await question(who(request), found) if found.stage == Stage.PLANNED else None
     context = {
-        "deletion": shown,
+        "deletion": replace(shown, found_by=shown_to(who(request), shown.found_by)),
         "question": asked_for,
         "form": form or DeletionForm(),
         "store": shown.store or None,
@@ -153,7 +161,7 @@ def _open(found: Deletion) -> tuple[str, ...]:
     return tuple(watch.open_ones(found).values_list("thread_id", flat=True))
 
 
-async def _backup(person: Person, found: Deletion) -> FileResponse:
+async def _backup(person: Person, found: Deletion) -> StreamingHttpResponse:
     require(person, EXPORT)
     path = backups.path_of(found)
     if path is None:
@@ -161,7 +169,16 @@ async def _backup(person: Person, found: Deletion) -> FileResponse:
             "There is no backup of this deletion here.", advice="It is kept for a week, by one server."
         )
     async with audited(person, "export", store=found.store, details={"backup_of": str(found.id)}):
-        return FileResponse(path.open("rb"), as_attachment=True, filename=f"deleted-{found.id}.sqlite")
+        response = StreamingHttpResponse(_chunks(path), content_type="application/vnd.sqlite3")
+    response.headers["Content-Length"] = path.stat().st_size
+    response.headers["Content-Disposition"] = f'attachment; filename="deleted-{found.id}.sqlite"'
+    return response
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK):
+            yield chunk
 
 
 def _drop_backup(found: Deletion) -> None:

@@ -89,7 +89,7 @@ async def test_the_same_numbers_are_told_of_known_threads(shapes_place: str) -> 
     every = {
         thread.thread_id: thread for thread in (await select(shapes_place, Criteria(every=True))).threads
     }
-    assert await held(shapes_place, [*every, "gone"]) == every
+    assert await held(shapes_place, [*every, "gone", "a\0b", "\udcff"]) == every
     assert await held(shapes_place, ["chat"]) == {"chat": every["chat"]}
 
 

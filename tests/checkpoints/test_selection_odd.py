@@ -140,6 +140,26 @@ def expected_sizes(path: Path) -> dict[str, Any]:
     return {id: (tuple(rows[id]), tuple(sizes[id])) for id in rows}
 
 
+async def test_rare_metadata_are_found_among_rows_of_any_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "x.sqlite", [f"t{n}" for n in range(40)], user_id="ben")
+    write(path, ["a", "b"], user_id="ana")
+    execute(
+        path,
+        "UPDATE checkpoints SET rowid = ? WHERE thread_id = 't7' AND checkpoint_id = (SELECT"
+        " max(checkpoint_id) FROM checkpoints WHERE thread_id = 't7')",
+        2**63 - 1,
+    )
+    execute(path, "UPDATE checkpoints SET rowid = ? WHERE rowid = 1", -(2**63))
+    execute(path, "UPDATE checkpoints SET metadata = '{\"user_id\": \"ana\"}' WHERE rowid IN (?, ?)",
+            -(2**63), 2**63 - 1)  # fmt: skip
+    monkeypatch.setattr(of_files, "ROWS", 7)
+    for share in (0, 2):
+        monkeypatch.setattr(of_files, "RARE", share)
+        assert set(told(await select(str(path), ANA))) == {"a", "b", "t0", "t7"}
+
+
 async def test_tables_without_rowids_are_measured(tmp_path: Path) -> None:
     path = tmp_path / "x.sqlite"
     columns = "thread_id TEXT NOT NULL, checkpoint_ns TEXT NOT NULL, checkpoint_id TEXT NOT NULL"

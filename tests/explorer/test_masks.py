@@ -15,9 +15,14 @@ from people_at import browser_of, serve_to_users
 from test_roles import routes
 
 from checkpoints.masking import MASKED, NO_MASKS, Masks
+from checkpoints.selection import select
 from explorer import stores, tilde
 from explorer.database.threads import in_database
+from explorer.deletions import plans
+from explorer.finding import wanted
+from explorer.forms import FindForm
 from explorer.people import masks
+from explorer.people.roles import Person
 from explorer.people.routes import needs
 from explorer.replays import requests
 from explorer.replays.requests import Request
@@ -125,14 +130,25 @@ QUERIES = (
     "?download=1",
     "?measure=1",
     "?kind=resume",
+    "?meta=team=for-everybody",
 )
+
+
+async def a_plan() -> uuid.UUID:
+    """Plan to delete what was found by the value that is masked."""
+    location, person = stores.located("masked"), Person.of_system_user()
+    asked = wanted(person, {**dict.fromkeys(FindForm.base_fields), "meta": f"email={MARKER}"})
+    assert asked
+    found = await select(location, asked.criteria)
+    return (await in_database(plans.keep, location, found.threads, asked.words, person)).id
 
 
 async def targets(client: AsyncClient, replay: uuid.UUID) -> list[str]:
     """Return the addresses of every route that is read, for each thread and checkpoint."""
-    found = []
+    found, planned = ["/s/masked/find/?every=1"], await a_plan()
     for route in routes():
-        pattern = f"/{route.pattern}".replace("<slug:store>", "masked").replace("<uuid:replay>", str(replay))
+        pattern = f"/{route.pattern}".replace("<slug:store>", "masked")
+        pattern = pattern.replace("<uuid:replay>", str(replay)).replace("<uuid:deletion>", str(planned))
         if "GET" not in (needs(route.callback) or {}) or route.name == "logout":
             continue
         for thread in ("failed", "waits", "old"):
@@ -197,6 +213,14 @@ async def test_it_says_that_something_is_masked(replay: uuid.UUID) -> None:
     assert raw["checkpoint"]["channel_values"]["messages"].startswith("(masked, version ")
     assert raw["metadata"]["email"] == MASKED
     assert raw["metadata"]["team"] == SEEN
+
+
+async def test_nobody_finds_threads_to_delete_by_a_masked_key(replay: uuid.UUID) -> None:
+    client = await browser_of("support")
+    found = {"meta": f"email={MARKER}", "which": "all"}
+    assert (await client.get("/s/masked/find/", found)).status_code == 403
+    assert (await client.post("/s/masked/deletions/", found)).status_code == 403
+    assert (await client.get("/s/masked/find/", {"meta": f"team={SEEN}"})).status_code == 200
 
 
 @pytest.mark.parametrize("query", [f"email={MARKER}", "email=x", 'writes="{}"', f"email.x={MARKER}"])

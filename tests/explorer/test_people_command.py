@@ -135,6 +135,8 @@ NAMED = (*BEYOND, "--allowed-host", "explorer.example")
         (NAMED, True, "Passwords would go over the network as plain text."),
         ((*BEYOND, "--anonymous", "viewer"), False, "Name the host that people type"),
         (("--users", "--tls-cert", "x"), True, "TLS needs both"),
+        (("--users", "--tls-cert", "x", "--tls-key", "y"), True, "cannot be used: No such file"),
+        (("--users", "--tls-cert", __file__, "--tls-key", __file__), True, "cannot be used: no pair in PEM"),
         (("--mask", "admin:messages"), True, "'admin:messages' is no mask."),
         (("--mask", "support"), True, "'support' is no mask."),
     ],
@@ -195,6 +197,7 @@ def test_visitors_are_served_beyond_loopback_under_the_names_that_are_given(
 ) -> None:
     command = with_environment(DATABASE_URL=f"sqlite:///{tmp_path}/app.sqlite3")
     run = serve(demo_store, *NAMED, "--anonymous", "viewer", command=command)
+    assert run.url.startswith("http://explorer.example:")
     assert run.get("/s/demo/threads/", host="explorer.example").status == 200
     assert run.get("/s/demo/threads/", host="evil.example").status == 400
     assert run.get("/audit/", host="explorer.example").status == 403

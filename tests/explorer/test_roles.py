@@ -11,8 +11,10 @@ from django.http import HttpResponse
 from django.urls import get_resolver, path
 from people_at import browser_of, serve_to_users, user
 
+from checkpoints.selection import Criteria, select
 from explorer import stores, urls
 from explorer.database.threads import in_database
+from explorer.deletions import plans
 from explorer.people.roles import ADMIN, DEVELOPER, ROLES, SUPPORT, VIEWER, Permission, Person
 from explorer.people.routes import ANYBODY, needs
 from explorer.replays.requests import Request, ask
@@ -42,13 +44,21 @@ async def a_replay(store: str) -> uuid.UUID:
     return (await in_database(ask, request)).id
 
 
+async def a_plan(store: str) -> uuid.UUID:
+    location = stores.located(store)
+    found = await select(location, Criteria(thread_ids=("asking",)))
+    person = Person.of_system_user()
+    return (await in_database(plans.keep, location, found.threads, ("one id",), person)).id
+
+
 async def address(route: Any, forkable: Forkable) -> str:
-    """Return the address of a route at the store, with a thread, a checkpoint and a replay that are there."""
+    """Return the address of a route, with a thread, a checkpoint, a replay and a plan that are there."""
     given = {
         "store": "forkable",
         "thread": "asking",
         "checkpoint_id": forkable.ids("asking")[0],
         "replay": await a_replay("forkable"),
+        "deletion": await a_plan("forkable"),
     }
     assert set(route.pattern.converters) <= set(given), f"Give {route} here what it takes."
     found = str(route.pattern)
@@ -82,6 +92,7 @@ async def test_every_route_admits_whose_role_includes_it(
         for method in METHODS:
             answer = await client.generic(method, target)
             assert is_as_said(answer, route, method, role, target), (route.name, method, answer.status_code)
+            answer.close()
             if (route.name, method) == ("logout", "POST"):
                 client = await browser_of(role)
 

@@ -37,7 +37,7 @@ SELECT DISTINCT thread_id FROM checkpoints
 WHERE (metadata @> jsonb_build_object(%(key)s::text, %(text)s::jsonb)
        OR metadata @> jsonb_build_object(%(key)s::text, %(json)s::jsonb))
   AND metadata -> %(key)s::text IN (%(text)s::jsonb, %(json)s::jsonb)
-  AND {begins}
+  AND {begins} AND (%(ids)s::text[] IS NULL OR thread_id = ANY(%(ids)s::text[]))
 """.replace("{begins}", _BEGINS)
 # Not a join, for which all of a table would be sorted, values and all.
 _NEWEST = """
@@ -73,8 +73,7 @@ WHERE ends.ns IS NOT NULL
 
 def existing(keys: Sequence[ThreadKey]) -> Operation[list[ThreadKey]]:
     """Return those of these threads of which there is a row."""
-    ids = [id for id in _ids(keys) if is_storable(id)]
-    found = {id for (id,) in (yield Statement(_EXISTING, {"ids": ids}, once=True))}
+    found = {id for (id,) in (yield Statement(_EXISTING, {"ids": _ids(keys)}, once=True))}
     return [key for key in keys if key.text in found]
 
 
@@ -102,7 +101,7 @@ def narrowed(keys: Sequence[ThreadKey], criteria: Criteria) -> Operation[list[Th
     if criteria.thread_ids and criteria.metadata:
         if not is_storable(*(text for pair in criteria.metadata for text in pair)):
             return []
-        matching = yield from _matching(criteria)
+        matching = yield from _matching(criteria, ids)
         ids = [id for id in ids if id in matching]
     return [ThreadKey.of_text(id) for id in ids]
 
@@ -130,16 +129,17 @@ def heads(schema: Schema, keys: Sequence[ThreadKey]) -> Operation[list[Head]]:
     return [Head(key, *found.get(key.text or "", (None, ()))) for key in keys]
 
 
-def _matching(criteria: Criteria) -> Operation[dict[str, None]]:
-    """Return the threads that begin like the prefix and have each pair in some checkpoint, in one order."""
+def _matching(criteria: Criteria, ids: list[str] | None = None) -> Operation[dict[str, None]]:
+    """Return the threads, of these if any are given, that begin so and have each pair in some checkpoint."""
     found: dict[str, None] | None = None
     for key, value in criteria.metadata:
         text, as_json = forms(value)
         wanted: dict[str, Any] = {"key": key, "text": text, "json": as_json, "prefix": criteria.prefix}
-        rows = yield Statement(_MATCHING, wanted, once=True)
+        rows = yield Statement(_MATCHING, {**wanted, "ids": ids}, once=True)
         found = {id: None for (id,) in rows if found is None or id in found}
     return found or {}
 
 
 def _ids(keys: Sequence[ThreadKey]) -> list[str]:
-    return [text for key in keys if (text := key.text) is not None]
+    """Return the ids of these threads, without those that no row can have."""
+    return [text for key in keys if (text := key.text) is not None and is_storable(text)]

@@ -56,7 +56,7 @@ SELECT ifnull(avg((SELECT instr(CAST(metadata AS BLOB), ?1) > 0 FROM checkpoints
 FROM ends, places
 """
 _FIRST_ROW = "SELECT min(rowid) FROM checkpoints"
-_LAST_ROW = "SELECT max(rowid) FROM (SELECT rowid FROM checkpoints WHERE rowid >= ?1 ORDER BY rowid LIMIT ?2)"
+_NEXT_ROW = "SELECT min(rowid) FROM checkpoints WHERE rowid > ?1"
 _HOLDING = """
 SELECT {key}, min(rowid) FROM checkpoints NOT INDEXED
 WHERE rowid BETWEEN ?1 AND ?2 AND instr(CAST(metadata AS BLOB), ?3) GROUP BY thread_id
@@ -213,14 +213,12 @@ def _scanned(schema: Schema, table: str, place: str, prefix: str) -> Operation[l
 def _holding(sought: bytes, prefix: str) -> Operation[list[tuple[int, ThreadKey]]]:
     """Walk through the table; return the threads with these bytes in some metadata, and that row of each."""
     found: dict[ThreadKey, int] = {}
-    [(at,)] = yield Statement(_FIRST_ROW)
-    while at is not None:
-        [(last,)] = yield Statement(_LAST_ROW, (at, ROWS))
-        if last is None:
-            break
-        for raw, kind, row in (yield Statement(_HOLDING, (at, last, sought))):
+    [(first,)] = yield Statement(_FIRST_ROW)
+    while first is not None:
+        last = min(first + ROWS - 1, GREATEST_ROWID)
+        for raw, kind, row in (yield Statement(_HOLDING, (first, last, sought))):
             found.setdefault(ThreadKey(raw, kind), row)
-        at = last + 1 if last < GREATEST_ROWID else None
+        [(first,)] = yield Statement(_NEXT_ROW, (last,))
     return [(row, key) for key, row in found.items() if key.begins(prefix)]
 
 
