@@ -11,6 +11,7 @@ from checkpoints.errors import StoreError
 from checkpoints.stores import Location
 from checkpoints.stores.location import printable, shown
 from explorer.copying import INTERRUPTED, Line
+from explorer.people.roles import Person
 from explorer.wording import count, size
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from checkpoints.bundling import Bundled, Imported, Progress
     from checkpoints.stores.records import Size
+    from explorer.audit import recorded
 
 EXPORT = "Write whole threads of a store into a file, from which they can be imported again."
 IMPORT = "Put the threads of a bundle into a store of either kind. One that is there already stays as it is."
@@ -53,7 +55,9 @@ def export_bundle(options: Namespace) -> int:
     thread_ids = None if options.all else options.thread or _listed(options.threads_from)
     line = BundleLine()
     try:
-        bundled = asyncio.run(awrite_bundle(store, thread_ids, options.to, progress=line.tell))
+        with _noted("export", store) as entry:
+            bundled = asyncio.run(awrite_bundle(store, thread_ids, options.to, progress=line.tell))
+            entry.add(threads=bundled.threads, digest=bundled.digest)
     except KeyboardInterrupt:
         line.clear()
         print("Stopped: nothing was exported.", file=sys.stderr)
@@ -70,9 +74,11 @@ def import_bundle(options: Namespace) -> int:
     line = BundleLine()
     print(_described(options.bundle))
     try:
-        imported = asyncio.run(
-            aimport_bundle(options.bundle, store, thread_ids=options.thread, progress=line.tell)
-        )
+        with _noted("import", store) as entry:
+            imported = asyncio.run(
+                aimport_bundle(options.bundle, store, thread_ids=options.thread, progress=line.tell)
+            )
+            entry.add(threads=imported.threads, refused=len(imported.refused))
     except KeyboardInterrupt:
         line.clear()
         print("Stopped. What was imported by then stays; importing again goes on.", file=sys.stderr)
@@ -82,6 +88,15 @@ def import_bundle(options: Namespace) -> int:
     print("\n".join(_imported(imported, store)))
     print("".join(f"{text}\n" for text in _refused(imported)), end="", file=sys.stderr)
     return 1 if imported.refused else 0
+
+
+def _noted(action: str, store: Location) -> recorded:
+    """Note it in the audit, before and after. Raises NotAudited and CommandError."""
+    from explorer import installation, stores  # these need the settings
+    from explorer.audit import recorded
+
+    installation.require()
+    return recorded(Person.of_system_user(), action, store=stores.key(store))
 
 
 class BundleLine(Line):

@@ -35,6 +35,7 @@ from explorer.people import command as people
 from explorer.people import serving
 from explorer.people.serving import add_people_arguments
 from explorer.replays import beside
+from explorer.retention.command import PRUNE, add_prune_arguments, prune
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,6 +47,7 @@ EPILOG = (
     "checkpoint-explorer copy FROM TO --thread ID copies a thread from one store to another. "
     "checkpoint-explorer export STORE --thread ID --to FILE keeps threads in a file, "
     "checkpoint-explorer import FILE STORE brings them back. "
+    "checkpoint-explorer prune STORE --keep-latest tells what would go, and deletes it with --yes. "
     "checkpoint-explorer worker PATH-OR-URL --graphs langgraph.json runs replays that a server has queued. "
     "checkpoint-explorer createuser NAME --role ROLE makes a user; listusers and removeuser go with it."
 )
@@ -241,6 +243,7 @@ COMMANDS = {
     "export": Command(EXPORT, add_export_arguments, export_bundle),
     "import": Command(IMPORT, add_import_arguments, import_bundle),
     "listusers": Command(people.LIST, lambda parser: None, people.show),
+    "prune": Command(PRUNE, add_prune_arguments, prune),
     "removeuser": Command(people.REMOVE, people.add_remove_arguments, people.remove),
     "worker": Command(WORKER, add_worker_arguments, worker),
 }

@@ -37,6 +37,7 @@ UNUSABLE = {
 ADVICE = (
     "Check DATABASE_URL, and that its user may create tables there when a release starts for the first time."
 )
+NOT_NOTED = "Nothing was done, as it cannot be noted."
 UNKEPT = (
     "Stores can be read, but not changed: what is done cannot be noted in {}, which cannot be used. "
     "DATABASE_URL may name another database."
@@ -57,6 +58,12 @@ def adopt(*, new_token: bool = False) -> bool:
     _take_key(shared)
     settings.EXPLORER_TOKEN = settings.EXPLORER_TOKEN or shared.token
     return True
+
+
+def require() -> None:
+    """Take part in what is kept for the stores, for a command that is noted there. Raises CommandError."""
+    if not adopt():
+        raise CommandError(NOT_NOTED)
 
 
 def joined() -> Installation:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from checkpoints.deleting.erasure import Erasure, erase
 from checkpoints.deleting.forecast import Forecast, forecast
-from checkpoints.deleting.pruning import Pruned, Pruner
+from checkpoints.deleting.pruner import Pruned, Pruner
 from checkpoints.deleting.threads import Deleter, Removed
 
 if TYPE_CHECKING:

@@ -69,11 +69,13 @@ def test_what_stays_is_what_a_saver_keeps_row_by_row(
     assert pruned.refused == {}
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(10))
 def test_a_pruning_that_was_stopped_goes_on_to_the_same_end(
-    seed: int, threads: Threads, kept_by_a_saver: dict[str, Rows]
+    seed: int, threads: Threads, kept_by_a_saver: dict[str, Rows], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waiting = iter(range(seed * 7))
+    for name in ("pace.FIRST", "pace.MOST", "pruner.THREADS"):  # many small transactions
+        monkeypatch.setattr(f"checkpoints.deleting.{name}", 5)
+    waiting = iter(range(seed * 5))
 
     def stop(_: Mapping[str, int]) -> None:
         if next(waiting, None) is None:
@@ -179,5 +181,5 @@ def test_a_long_thread_goes_in_many_transactions(backend: Backend, new_store: Ca
     told: list[Mapping[str, int]] = []
     with pruning(Location.parse(place)) as pruner:
         pruned = pruner.prune(["long"], told.append)
-    assert len(told) > 5
+    assert len(told) > 3
     assert pruned.rows["checkpoints"] == 60 * 3 - 1

@@ -15,6 +15,7 @@ from graphs import ask_order, config, nested
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from explorer.command import main
+from explorer.models import AuditEntry
 
 ROOT = Path(__file__).parents[2]
 
@@ -160,3 +161,24 @@ def test_a_pipe_sees_no_progress(store: Path, tmp_path: Path) -> None:
     piped = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     assert piped.stderr == ""
     assert "\r" not in piped.stdout
+
+
+def test_both_are_noted_in_the_audit(store: Path, tmp_path: Path, app_database: Path) -> None:
+    main(["export", str(store), "--all", "--to", str(tmp_path / "kept")])
+    main(["import", str(tmp_path / "kept"), str(tmp_path / "new")])
+    rows = AuditEntry.objects.order_by("id").values_list("action", "outcome")
+    assert list(rows) == [
+        ("export", "begun"),
+        ("export", "done"),
+        ("import", "begun"),
+        ("import", "done"),
+    ]
+
+
+def test_without_the_audit_nothing_is_exported(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("explorer.installation.adopt", lambda **_: False)
+    text = said(capsys, "export", store, "--all", "--to", tmp_path / "kept", status=1)
+    assert "Nothing was done" in text
+    assert not (tmp_path / "kept").exists()

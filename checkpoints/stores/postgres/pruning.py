@@ -18,6 +18,7 @@ from checkpoints.stores.records import Size
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from checkpoints.deleting.threads import Part
     from checkpoints.statements import Operation, Row
     from checkpoints.stores.location import Location
 
@@ -26,7 +27,11 @@ _SIZE = "pg_column_size(checkpoint) + coalesce(pg_column_size(metadata), 0)"
 PLACES = f"""
 SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, {_SIZE} FROM checkpoints WHERE {_OF}
 """
-DETACH = f"UPDATE checkpoints SET parent_checkpoint_id = NULL WHERE {_OF}"
+DETACH = """
+UPDATE checkpoints c SET parent_checkpoint_id = NULL
+FROM unnest(%(threads)s::text[], %(namespaces)s::text[], %(ids)s::text[]) AS place(thread, ns, id)
+WHERE c.thread_id = thread AND c.checkpoint_ns = ns AND c.checkpoint_id = id
+"""
 _USED = """
 SELECT DISTINCT key, value FROM checkpoints CROSS JOIN LATERAL jsonb_each_text(
     CASE jsonb_typeof(checkpoint -> 'channel_versions')
@@ -80,9 +85,14 @@ class PostgresPruned(PostgresTables):
         asked = _key(thread_id, ns, ids=list(ids))
         return [Place(*row) for row in self._writer.run(_asked(PLACES, asked))]
 
-    def detach(self, thread_id: str, ns: str, ids: Sequence[str]) -> float:
+    def detach(self, parts: Sequence[Part]) -> float:
         began = time.monotonic()
-        self._writer.transact(lambda: _asked(DETACH, _key(thread_id, ns, ids=list(ids))))
+        places = {
+            "threads": [part.thread_id for part in parts],
+            "namespaces": [part.place.ns for part in parts],
+            "ids": [part.place.id for part in parts],
+        }
+        self._writer.transact(lambda: _asked(DETACH, places))
         return time.monotonic() - began
 
     def collect(self, thread_id: str, ns: str, limit: int, *, past: bool) -> tuple[Mapping[str, int], float]:

@@ -19,6 +19,7 @@ from checkpoints.stores.sqlite.deleting import SqliteTables, opening
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from checkpoints.deleting.threads import Part
     from checkpoints.statements import Operation
     from checkpoints.stores.location import Location
 
@@ -29,11 +30,12 @@ SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id,
 WRITTEN = f"SELECT count(*), ifnull(sum(length(value)), 0) FROM writes {_OF}"
 DETACH = f"UPDATE checkpoints SET parent_checkpoint_id = NULL {_OF}"
 # Writes of a call that is past, and of no checkpoint.
-LEFT_OVER = """\
-DELETE FROM writes WHERE rowid IN (
-    SELECT w.rowid FROM writes AS w WHERE w.thread_id = ?1 AND w.checkpoint_ns = ?2 AND NOT EXISTS (
-        SELECT 1 FROM checkpoints AS c WHERE c.thread_id = ?1 AND c.checkpoint_ns = ?2
-            AND c.checkpoint_id = w.checkpoint_id) LIMIT ?3)"""
+_LEFT_OVER = """\
+FROM writes AS w WHERE w.thread_id = ?1 AND w.checkpoint_ns = ?2 AND NOT EXISTS (
+    SELECT 1 FROM checkpoints AS c WHERE c.thread_id = ?1 AND c.checkpoint_ns = ?2
+        AND c.checkpoint_id = w.checkpoint_id)"""
+ANY_LEFT_OVER = f"SELECT 1 {_LEFT_OVER} LIMIT 1"
+LEFT_OVER = f"DELETE FROM writes WHERE rowid IN (SELECT w.rowid {_LEFT_OVER} LIMIT ?3)"
 
 
 class SqlitePruned(SqliteTables):
@@ -46,14 +48,16 @@ class SqlitePruned(SqliteTables):
         rows = (self._conn.execute(PLACE, (thread_id, ns, id)).fetchone() for id in ids)
         return [Place(*row) for row in rows if row]
 
-    def detach(self, thread_id: str, ns: str, ids: Sequence[str]) -> float:
+    def detach(self, parts: Sequence[Part]) -> float:
         with transaction(self._conn):
             began = time.monotonic()
-            self._conn.executemany(DETACH, [(thread_id, ns, id) for id in ids])
+            keys = [(part.thread_id, part.place.ns, part.place.id) for part in parts]
+            self._conn.executemany(DETACH, keys)
         return time.monotonic() - began
 
     def collect(self, thread_id: str, ns: str, limit: int, *, past: bool) -> tuple[Mapping[str, int], float]:
-        if not past or not self._schema.rowid:
+        key = (thread_id, ns)
+        if not past or not self._schema.rowid or not self._conn.execute(ANY_LEFT_OVER, key).fetchone():
             return {}, 0.0
         return self._delete([("writes", LEFT_OVER, [(thread_id, ns, limit)])])
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from checkpoints.deleting.threads import Deleter, Tables
+from checkpoints.deleting.threads import Deleter, Part, Tables
 from checkpoints.errors import PruneRefused
 
 if TYPE_CHECKING:
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from checkpoints.deleting.latest import Doomed
     from checkpoints.deleting.order import Place
-    from checkpoints.deleting.threads import Part, Went
+    from checkpoints.deleting.threads import Went
 
 IDS = 500  # checkpoints that are weighed at a time
+THREADS = 50  # that share transactions, if they are small
 
 
 class PrunedTables(Tables, Protocol):
@@ -28,7 +29,7 @@ class PrunedTables(Tables, Protocol):
     def places(self, thread_id: str, ns: str, ids: Sequence[str]) -> list[Place]:
         """Return those of these checkpoints that are there."""
 
-    def detach(self, thread_id: str, ns: str, ids: Sequence[str]) -> float:
+    def detach(self, parts: Sequence[Part]) -> float:
         """Let these checkpoints have no parent; return for how many seconds others were kept out."""
 
     def collect(self, thread_id: str, ns: str, limit: int, *, past: bool) -> tuple[Mapping[str, int], float]:
@@ -73,39 +74,51 @@ class Pruner(Deleter):
             told(rows)
             self._pace.took(weight, seconds)
 
-        for thread_id in thread_ids:
-            before = pruned.rows.total()
-            try:
-                doomed = self._tables.doomed(thread_id)
-            except PruneRefused as error:
-                pruned.refused[thread_id] = error
-            else:
-                self._prune(doomed, went)
-                pruned.threads += pruned.rows.total() > before
+        ids = list(thread_ids)
+        for start in range(0, len(ids), THREADS):
+            dooms = list(self._doomed(ids[start : start + THREADS], pruned))
+            self._prune(dooms, went)
+            pruned.threads += sum(doomed.checkpoints > 0 for doomed in dooms)
         return pruned
 
-    def _prune(self, doomed: Doomed, went: Went) -> None:
+    def _doomed(self, thread_ids: Iterable[str], pruned: Pruned) -> Iterator[Doomed]:
+        for thread_id in thread_ids:
+            try:
+                yield self._tables.doomed(thread_id)
+            except PruneRefused as error:
+                pruned.refused[thread_id] = error
+
+    def _prune(self, dooms: Sequence[Doomed], went: Went) -> None:
         # A parent that goes is no longer named before it goes, or a killed run would leave links to nothing.
-        for ns, ids in doomed.detached.items():
-            if ids:
-                went({}, len(ids), self._tables.detach(doomed.thread_id, ns, ids))
-        for ns, ids in doomed.going.items():
-            if ns in doomed.past:  # its checkpoints last: by them a run after one that was killed finds it
-                self._collect(doomed, ns, went)
-            for parts in self._pace.batches(self._going(doomed.thread_id, ns, ids)):
-                rows, seconds = self._tables.delete(parts)
-                went(rows, sum(part.weight for part in parts), seconds)
-            if ns not in doomed.past:
-                self._collect(doomed, ns, went)
+        for parts in self._pace.batches(self._detached(dooms)):
+            went({}, sum(part.weight for part in parts), self._tables.detach(parts))
+        # Of a past namespace the checkpoints go last: by them a run after one that was killed finds it.
+        self._collect(dooms, went, past=True)
+        for parts in self._pace.batches(self._going(dooms)):
+            rows, seconds = self._tables.delete(parts)
+            went(rows, sum(part.weight for part in parts), seconds)
+        self._collect(dooms, went, past=False)
 
-    def _going(self, thread_id: str, ns: str, ids: Sequence[str]) -> Iterator[Part]:
-        for start in range(0, len(ids), IDS):
-            yield from self._parts_of(thread_id, self._tables.places(thread_id, ns, ids[start : start + IDS]))
+    def _detached(self, dooms: Iterable[Doomed]) -> Iterator[Part]:
+        for doomed in dooms:
+            for ns, ids in doomed.detached.items():
+                for place in self._tables.places(doomed.thread_id, ns, ids) if ids else ():
+                    yield Part(doomed.thread_id, place, None, 1, place.bytes)
 
-    def _collect(self, doomed: Doomed, ns: str, went: Went) -> None:
-        while True:
-            limit = max(1, self._pace.weight // 4)  # such rows are not weighed
-            rows, seconds = self._tables.collect(doomed.thread_id, ns, limit, past=ns in doomed.past)
-            if not sum(rows.values()):
-                return
-            went(rows, sum(rows.values()) * 4, seconds)
+    def _going(self, dooms: Iterable[Doomed]) -> Iterator[Part]:
+        for doomed in dooms:
+            for ns, ids in doomed.going.items():
+                for start in range(0, len(ids), IDS):
+                    places = self._tables.places(doomed.thread_id, ns, ids[start : start + IDS])
+                    yield from self._parts_of(doomed.thread_id, places)
+
+    def _collect(self, dooms: Iterable[Doomed], went: Went, *, past: bool) -> None:
+        for doomed in dooms:
+            for ns in doomed.going:
+                more = (ns in doomed.past) is past
+                while more:
+                    limit = max(1, self._pace.weight // 4)  # such rows are not weighed
+                    rows, seconds = self._tables.collect(doomed.thread_id, ns, limit, past=past)
+                    more = sum(rows.values()) > 0
+                    if more:
+                        went(rows, sum(rows.values()) * 4, seconds)
