@@ -30,7 +30,7 @@ FATES: Final = {
 }
 TITLES: Final = {
     Stage.PLANNED: "Plan: delete",
-    Stage.QUEUED: "Waiting to delete",
+    Stage.QUEUED: "Deleting",
     Stage.DELETING: "Deleting",
     Stage.ERASING: "Erasing",
     Stage.DELETED: "Deleted",
@@ -108,6 +108,7 @@ class DeletionScreen:
     key: str
     server: bool
     threads: int
+    counted: str
     what: str
     found_by: tuple[str, ...]
     planned: str
@@ -163,6 +164,7 @@ def deletion_screen(found: Deletion, after: int = 0) -> DeletionScreen:
         key=found.store,
         server=found.store.startswith("postgresql"),
         threads=found.threads,
+        counted=count(found.threads, "thread"),
         what=(one.thread_id or "(empty id)") if one else count(found.threads, "thread"),
         found_by=tuple(found.found_by),
         planned=exact(found.planned_at),
@@ -226,7 +228,7 @@ def _tables(found: Deletion) -> tuple[TableLine, ...]:
 
 def _fates(found: Deletion) -> tuple[tuple[str, int], ...]:
     """Count the threads by what has become of them, where not all of them went as planned."""
-    if found.stage == Stage.PLANNED:
+    if found.stage not in life.ENDED:
         return ()
     counts = {fate: found.of.filter(fate=fate).count() for fate in Fate}
     return tuple((FATES.get(fate, "not begun"), number) for fate, number in counts.items() if number)

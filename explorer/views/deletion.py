@@ -122,7 +122,8 @@ async def _confirmed(request: HttpRequest, plan: Deletion, form: DeletionForm) -
     typed, _ = await in_database(expected, plan)
     if plan.stage != Stage.PLANNED:
         raise NotAsPlanned(life.CONFIRMED, advice=life.ITS_PAGE)
-    if form.cleaned_data["typed"].strip() != typed.strip():
+    given = form.cleaned_data["typed"].strip()
+    if typed.strip() not in (given, given.replace(",", "") if plan.threads > 1 else given):
         form.add_error("typed", "This is not what was to be typed. Nothing was deleted.")
         return await _page(request, plan.id, form, 422)
     location = _location(plan)

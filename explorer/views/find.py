@@ -53,6 +53,8 @@ class FindScreen:
     refusal: str
     lines: tuple[FoundLine, ...] = ()
     threads: int = 0
+    counted: str = ""
+    all: str = ""
     totals: str = ""
     beyond: int = 0
     missing: tuple[str, ...] = ()
@@ -114,6 +116,8 @@ def _screen(store: str, asked: Wanted, found: Selection, refusal: str) -> FindSc
         refusal=refusal,
         lines=tuple(_line(store, thread, now) for thread in threads[:SHOWN]),
         threads=len(threads),
+        counted=count(len(threads), "thread"),
+        all=f"{len(threads):,}",
         totals=f"{count(sum(thread.rows for thread in threads), 'row')}, {size(held)}",
         beyond=max(0, len(threads) - SHOWN),
         missing=found.missing[:MISSING],
