@@ -12,6 +12,10 @@ def threads(store: str, *, q: str = "", before: str | None = None) -> str:
     return f"/s/{store}/threads/" + _query(q=q, before=before)
 
 
+def bytes_page(store: str) -> str:
+    return f"/s/{store}/bytes/"
+
+
 def timeline(
     store: str, thread: str, *, ns: str = "", before: str | None = None, density: str = "", branch: str = ""
 ) -> str:

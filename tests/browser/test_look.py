@@ -24,6 +24,7 @@ SCREENS = {
     "stores": "/",
     "help": "/help/",
     "threads": addresses.threads("demo"),
+    "bytes": addresses.bytes_page("demo"),
     "search": addresses.threads("demo", q="user_id=alice"),
     "nothing found": addresses.threads("demo", q="z" * 300),
     "waiting": addresses.timeline("demo", "refund-1043"),
@@ -34,6 +35,7 @@ SCREENS = {
 }
 ODD_IDS = {
     "threads with odd ids": addresses.threads("shapes"),
+    "bytes of odd ids": addresses.bytes_page("shapes"),
     "awkward id": addresses.timeline("shapes", AWKWARD),
     "long id": addresses.timeline("shapes", LONG_ID),
     "markup": addresses.timeline("shapes", f"{IMAGE}{REQUEST}"),

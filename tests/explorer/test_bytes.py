@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from graphs import Written
     from pages import Element
 
-URL = "/s/agent-store/bytes/"
+URL = addresses.bytes_page("agent-store")
 
 
 def names(page: Element, heading: str) -> list[str]:
