@@ -515,7 +515,7 @@ async def test_a_run_goes_on_while_its_thread_is_pruned(
             await run
         await saver.aprune(["1"])
         assert (await graph.aget_state(thread("1"))).values == expected
-    assert prunes > 6
+    assert prunes >= 3, "each run was pruned while it ran"
     kept = empty.rows("1")
     assert kept.sizes[""] == 1 or name.startswith("delta")
     assert all(row[2] in (None, *(other[1] for other in kept.checkpoints)) for row in kept.checkpoints)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-import psycopg
 import pytest
 from forkable import Forkable
 from graphs import (
@@ -20,7 +18,7 @@ from graphs import (
     written_to,
 )
 from langgraph.checkpoint.sqlite import SqliteSaver as OfficialSaver
-from psycopg import sql
+from named_stores import places
 
 from checkpoints.stores import close
 
@@ -56,18 +54,6 @@ async def _closed() -> AsyncIterator[None]:
     """Close the connections to servers that a test's event loop has opened."""
     yield
     await close()
-
-
-def places(name: str, request: pytest.FixtureRequest) -> Iterator[Path | str]:
-    """Give an empty store of this name, in the database that the fixture is parametrized with."""
-    if request.param == "sqlite":
-        yield request.getfixturevalue("tmp_path_factory").mktemp("stores") / f"{name}.sqlite"
-        return
-    server, database = request.getfixturevalue("postgres"), sql.Identifier(name)
-    with psycopg.connect(server.url, autocommit=True) as conn:
-        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(database))
-        yield server.url_of(quote(name))
-        conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ from operator import add
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import pytest
-from conftest import places
 from graphs import config, official_saver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send, interrupt
+from named_stores import places
 from pages import load
 from people_at import browser_of, serve_to_users
 from test_roles import routes
