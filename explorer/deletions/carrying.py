@@ -245,7 +245,7 @@ class Carrier:
         self._told = time.monotonic()
         stop = life.renew(self._deletion, self._removed)
         self._removed = 0
-        if stop and self._deletion.stage in life.UNDER_WAY:
+        if stop and self._deletion.stage in (Stage.QUEUED, Stage.DELETING):
             raise Stopped
 
 
@@ -256,12 +256,10 @@ def _decide(fate: Fate, threads: Sequence[DeletionThread]) -> None:
 
 def carry_out(deletion: Deletion, leaving: Callable[[], bool] = lambda: False) -> None:
     """Go on with a deletion that this server has taken, then let go of it. It may be `leaving` meanwhile."""
-    with asyncio.Runner() as loop:
+    with asyncio.Runner() as loop, suppress(life.NotHeld):
         try:
-            with suppress(Leaving):
+            with life.kept(deletion), suppress(Leaving):
                 Carrier(deletion, loop, leaving).go_on()
             life.let_go(deletion)
-        except life.NotHeld:
-            return
         finally:
             loop.run(open_stores.close())

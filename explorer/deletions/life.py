@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -18,7 +20,7 @@ from explorer.models import AuditEntry, Deletion, Outcome, Stage
 from explorer.people.roles import Person
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
     from typing import Any
 
@@ -84,7 +86,7 @@ def author(deletion: Deletion) -> Person:
 def stop(id: uuid.UUID, by: str) -> None:
     """Ask a deletion to stop after the transaction that is under way. One that has not begun ends at once."""
     Deletion.objects.filter(id=id, stage__in=UNDER_WAY, stop_at=None).update(
-        stop_at=timezone.now(), stopped_by=by, version=F("version") + 1
+        stop_at=timezone.now(), stopped_by=by, retry_at=None, version=F("version") + 1
     )
 
 
@@ -123,6 +125,30 @@ def renew(held: Deletion, removed: int = 0) -> bool:
     ):
         raise NotHeld
     return Deletion.objects.filter(id=held.id).exclude(stop_at=None).exists()
+
+
+@contextmanager
+def kept(held: Deletion) -> Iterator[None]:
+    """Renew the lease beside this block, which may rebuild a file or compare 50,000 threads for a while."""
+    done = threading.Event()
+
+    def renew_it() -> None:
+        try:
+            while not done.wait(settings.EXPLORER_DELETION_LEASE_SECONDS / 3):
+                with suppress(DatabaseError):  # locked; the next time
+                    renew(held)
+        except NotHeld:
+            pass
+        finally:
+            connection.close()
+
+    beside = threading.Thread(target=renew_it, name="lease", daemon=True)
+    beside.start()
+    try:
+        yield
+    finally:
+        done.set()
+        beside.join()
 
 
 def save(held: Deletion, **values: Any) -> None:

@@ -18,7 +18,7 @@ from checkpoints.stores import close
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-FUTURE = datetime.now(UTC) + timedelta(days=1)
+FUTURE = datetime(2100, 1, 1, tzinfo=UTC)  # the same in each process: it is in the names of tests
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from explorer.database.threads import in_database
 from explorer.models import Fate, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pytest_django.fixtures import SettingsWrapper
 
@@ -88,18 +89,26 @@ def carrier(tmp_path: Path, app_database: Path) -> Iterator[subprocess.Popen[str
         process.kill()
 
 
-def carried(carrier: subprocess.Popen[str], kill_after: float | None) -> int:
-    """Let it go on, for so many seconds or to the end, and return how it ended."""
+def carried(carrier: subprocess.Popen[str], kill_at: Callable[[], object] | None = None) -> int:
+    """Let it go on until the moment that a function waits for, or to the end, and return how it ended."""
     assert carrier.stdin
     assert carrier.stdout
     time.sleep(0.06)  # the lease of who was killed
     carrier.stdin.write("\n")
     carrier.stdin.flush()
     child = int(carrier.stdout.readline())
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
+    if kill_at:
+        kill_at()
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(child, signal.SIGKILL)
     return int(carrier.stdout.readline())
+
+
+def begun(path: Path) -> None:
+    """Wait until rows of the long thread are gone."""
+    with closing(sqlite3.connect(path)) as conn:
+        while conn.execute("SELECT count(*) FROM checkpoints WHERE thread_id = 'long'").fetchone()[0] == LONG:
+            time.sleep(0.005)
 
 
 @pytest.fixture
@@ -124,11 +133,12 @@ async def test_killed_fifty_times_it_is_finished_and_never_called_done_before(
     moments = random.Random(7)
     killed = 0
     for _ in range(KILLS):
-        killed += carried(carrier, moments.uniform(0.01, 0.2)) == -signal.SIGKILL
+        moment = partial(time.sleep, moments.uniform(0.02, 0.09))
+        killed += carried(carrier, moment) == -signal.SIGKILL
         await consistent(shop, plan, before, writes)
     assert killed > KILLS // 2, "it had ended before it could be killed"
     while (await shop.again(plan)).stage != Stage.DELETED:
-        assert carried(carrier, None) == 0
+        assert carried(carrier) == 0
     done = await shop.again(plan)
     assert done.erased_at
     assert set(left(path)[0]) == {"kept"}
@@ -156,12 +166,13 @@ async def consistent(shop: Deletable, plan: Any, before: Ids, writes: dict[tuple
 async def test_asked_to_stop_between_two_kills_it_stops(
     shop: Deletable, carrier: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    before, writes = left(tmp_path / "shop.sqlite")
+    path = tmp_path / "shop.sqlite"
+    before, writes = left(path)
     plan = await shop.plan("long")
     await shop.confirm(plan)
-    assert carried(carrier, 0.8) == -signal.SIGKILL
+    assert carried(carrier, partial(begun, path)) == -signal.SIGKILL
     await shop.act(plan, "stop")
-    assert carried(carrier, None) == 0
+    assert carried(carrier) == 0
     stopped = await shop.again(plan)
     assert stopped.stage == Stage.STOPPED
     assert 0 < stopped.left["checkpoints"] < LONG
