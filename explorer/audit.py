@@ -56,8 +56,8 @@ class Entry:
         """Say more of what was done: ids and numbers, never what a store holds."""
         self.added.update(details)
 
-    def write(self, outcome: Outcome) -> None:
-        """Add a row, in a transaction of its own. Raises NotAudited."""
+    def write(self, outcome: Outcome, *, durable: bool = True) -> None:
+        """Add a row, in a transaction of its own unless what it tells of goes with it. Raises NotAudited."""
         details = self.details if outcome == Outcome.BEGUN else self.added
         row = AuditEntry(
             action_id=self.id,
@@ -71,7 +71,7 @@ class Entry:
             details=_detail(details),
         )
         try:
-            with transaction.atomic(durable=True):  # it must not go with what others undo
+            with transaction.atomic(durable=durable):  # it must not go with what others undo
                 row.save()
         except (DatabaseError, OSError) as error:
             raise NotAudited(NOT_BEGUN if outcome == Outcome.BEGUN else NOT_NOTED) from error

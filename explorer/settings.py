@@ -124,7 +124,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 # These look for Django's own middleware by name. What theirs would do is done in explorer/middleware/, on the
-# event loop: its headers, the frame, and the CSRF check, which is Django's (tests/explorer/test_deploy.py).
+# event loop: its headers, the frame, and the CSRF check, which is Django's
+# (tests/explorer/test_people_command.py).
 SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002", "security.W003"]
 
 CSRF_COOKIE_NAME = "explorer_csrf"

@@ -28,6 +28,8 @@ ACTIONS: Final = (
     "result",
     "delete",
     "erase",
+    "stop",
+    "discard",
     "export",
     "login",
     "logout",

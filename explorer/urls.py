@@ -58,7 +58,7 @@ urlpatterns = [
     path(f"{CHECKPOINT}edit/", allowed(edit, GET=FORK, POST=FORK), name="edit"),
     path(f"{CHECKPOINT}replay/", allowed(ask, GET=REPLAY, POST=REPLAY), name="ask"),
     path(f"{THREAD}replays/", allowed(thread_replays, GET=READ, POST=REPLAY), name="thread_replays"),
-    path("s/<slug:store>/find/", allowed(find, GET=DELETE), name="find"),
+    path("s/<slug:store>/find/", allowed(find, GET=DELETE, POST=DELETE), name="find"),
     path("s/<slug:store>/deletions/", allowed(plan, POST=DELETE), name="plan"),
     path("deletions/", allowed(deletions, GET=DELETE), name="deletions"),
     path(DELETION, allowed(deletion, GET=DELETE, POST=DELETE), name="deletion"),

@@ -46,5 +46,14 @@ def drop(deletion: Deletion) -> None:
         path.unlink()
 
 
+def sweep(now: datetime) -> None:
+    """Remove what this server has kept for a week, whatever has become of its deletion or its store."""
+    oldest = (now - KEPT).timestamp()
+    with suppress(FileNotFoundError):
+        for file in list(os.scandir(settings.EXPLORER_BACKUPS)):
+            if file.is_file() and file.stat().st_mtime < oldest:
+                os.unlink(file.path)
+
+
 def until() -> datetime:
     return timezone.now() + KEPT

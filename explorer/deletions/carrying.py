@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from checkpoints import stores as open_stores
 from checkpoints.bundling import write_bundle
-from checkpoints.deleting import deleting, erase
+from checkpoints.deleting import Erasure, deleting, erase
 from checkpoints.errors import StoreError
 from checkpoints.selection import held
 from explorer import stores
@@ -26,7 +26,7 @@ from explorer.replays import requests
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from checkpoints.deleting import Deleter, Erasure
+    from checkpoints.deleting import Deleter
     from checkpoints.selection import Held
 
 GROUP: Final = 100  # threads that are begun together
@@ -34,9 +34,11 @@ HEAVY: Final = 2_000  # checkpoints of a group
 TELL: Final = 0.5  # seconds between two looks whether to stop
 SAMPLES: Final = 10  # threads whose rows are looked for when all is erased
 MARKERS: Final = 4  # of each
-RETRY: Final = tuple(map(timedelta, (0,) * 5, (5, 30, 120, 600, 3600)))
+RETRY: Final = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 3600))
+AGENTS: Final = 2  # the least of these for an agent that has been kept waiting
 TRIES: Final = 40
 AUTOMATIC: Final = frozenset({"reader", "locked", "agent", "room", "found", "failed"})
+STOPPABLE: Final = (Stage.QUEUED, Stage.DELETING)
 OPEN: Final = (Fate.BEGUN, Fate.PLANNED)
 FINE: Final = {"error": "", "advice": ""}
 NOTHING: Final = "Nothing was deleted: every thread was gone already, or was written to after the plan."
@@ -63,23 +65,34 @@ class Carrier:
 
     def go_on(self) -> None:
         """Do what is next, until it has ended or has to wait. Raises NotHeld, DatabaseError."""
-        deletion = self._deletion
         try:
-            if deletion.stage == Stage.QUEUED:
-                self._prepare()
-            if deletion.stage == Stage.DELETING:
-                self._delete()
-            if deletion.stage == Stage.ERASING:
-                self._erase()
-            elif deletion.stage in life.ENDED:
-                self._afterwards()
-        except Stopped:
-            self._count_left()
-            life.end(
-                deletion, Stage.STOPPED, Outcome.DONE, {"stopped_by": deletion.stopped_by}, retry_at=None
-            )
+            try:
+                self._do_what_is_next()
+            except Stopped:
+                self._stop()
         except StoreError as error:
             self._wait(error)
+
+    def _do_what_is_next(self) -> None:
+        deletion = self._deletion
+        if deletion.stop_at and deletion.stage in STOPPABLE:  # before a store is asked that may be away
+            raise Stopped
+        if deletion.stage == Stage.QUEUED:
+            self._prepare()
+        if deletion.stage == Stage.DELETING:
+            self._delete()
+        if deletion.stage == Stage.ERASING:
+            self._erase()
+        elif deletion.stage in life.ENDED:
+            self._afterwards()
+
+    def _stop(self) -> None:
+        """End it before its end. Where the store is away, nobody can say what is left."""
+        deletion = self._deletion
+        with suppress(StoreError):
+            self._count_left()
+        told = {"stopped_by": deletion.stopped_by}
+        life.end(deletion, Stage.STOPPED, Outcome.DONE, told, retry_at=None, watch_next=watch.first(), **FINE)
 
     def _prepare(self) -> None:
         """Make the backup that was asked for, then begin."""
@@ -128,9 +141,10 @@ class Carrier:
         now = self._held(thread.thread_id for thread in threads)
         begun = [thread for thread in threads if thread.fate == Fate.BEGUN]
         fresh = [thread for thread in threads if thread.fate == Fate.PLANNED]
-        there = [each for each in fresh if each.thread_id in now]
+        taken = self._begun_by_others(fresh)
+        there = [each for each in fresh if each.thread_id in now and each.thread_key not in taken]
         as_planned = [each for each in there if now[each.thread_id].mark == each.mark]
-        _decide(Fate.MISSING, [each for each in fresh if each.thread_id not in now])
+        _decide(Fate.MISSING, [each for each in fresh if each not in there])
         _decide(Fate.CHANGED, [each for each in there if each not in as_planned])
         self._mark(deleter, as_planned)
         _decide(Fate.BEGUN, as_planned)
@@ -138,9 +152,15 @@ class Carrier:
         if not wanted:
             return
         removed = deleter.delete([each.thread_id for each in wanted], self._count)
-        self._forget_replays(wanted)
+        self._forget_replays([Fate.BEGUN])
         _decide(Fate.LEFT, [each for each in wanted if each.thread_id in removed.left])
         _decide(Fate.GONE, [each for each in wanted if each.thread_id not in removed.left])
+
+    def _begun_by_others(self, threads: Sequence[DeletionThread]) -> set[str]:
+        """Return the keys of those threads that another deletion has begun with and will finish."""
+        keys = [thread.thread_key for thread in threads]
+        begun = DeletionThread.objects.filter(thread_key__in=keys, fate=Fate.BEGUN)
+        return set(begun.exclude(deletion=self._deletion).values_list("thread_key", flat=True))
 
     def _mark(self, deleter: Deleter, threads: Sequence[DeletionThread]) -> None:
         """Keep by what some of the rows are found in files, before they go."""
@@ -154,11 +174,14 @@ class Carrier:
         if found:
             life.save(self._deletion, markers=[*self._deletion.markers, *found])
 
-    def _forget_replays(self, threads: Sequence[DeletionThread]) -> None:
-        """Delete what the explorer itself keeps of these threads: what replays were given and have told."""
-        keys = [thread.thread_key for thread in threads]
+    def _forget_replays(self, fates: Sequence[Fate]) -> None:
+        """Delete what the explorer itself keeps of threads: what replays were given and have told.
+
+        Those that run are asked to stop, and go at a later look.
+        """
+        keys = self._deletion.of.filter(fate__in=fates).values("thread_key")
         known = Replay.objects.filter(thread_key__in=keys)
-        for running in known.filter(state=State.RUNNING):
+        for running in known.filter(state=State.RUNNING, cancel_at=None):
             requests.cancel(running.id, by="the deletion of its thread")
         gone = known.exclude(state=State.RUNNING)
         if count := gone.count():
@@ -175,7 +198,10 @@ class Carrier:
     def _try_to_erase(self) -> Erasure:
         self._look(now=True)
         markers = [b16decode(marker) for marker in self._deletion.markers]
-        return erase(self._location, markers, insist=self._deletion.insist)
+        try:
+            return erase(self._location, markers, insist=self._deletion.insist)
+        except StoreError as error:  # the rows are gone all the same
+            return Erasure("failed", error.sentence, error.advice)
 
     def _told_of_erasure(self, result: Erasure) -> dict[str, object]:
         deletion = self._deletion
@@ -187,32 +213,28 @@ class Carrier:
             "markers": [] if result.done or result.obstacle == "server" else deletion.markers,
             "tries": deletion.tries + 1,
             "insist": False,
-            "retry_at": now + RETRY[min(deletion.tries, len(RETRY) - 1)] if again else None,
+            "retry_at": now + _pause(deletion.tries + AGENTS * (result.obstacle == "agent"))
+            if again
+            else None,
         }
 
     def _afterwards(self) -> None:
-        """Do what is due after the end: erase at last, look whether a thread came back, drop a backup."""
+        """Do what is due after the end: erase at last, look whether a thread came back."""
         deletion, now = self._deletion, timezone.now()
-        if deletion.backup_until and deletion.backup_until <= now:
-            backups.drop(deletion)
-            life.save(deletion, backup="", backup_until=None)
         if deletion.retry_at and deletion.retry_at <= now and not deletion.erased_at:
             life.save(deletion, **self._told_of_erasure(self._try_to_erase()))
         if deletion.watch_next and deletion.watch_next <= now:
             watch.keep(deletion, self._held(watch.watched(deletion)))
+            self._forget_replays(watch.WATCHED)
             life.save(deletion, watched_at=now, watch_next=watch.following(deletion, now))
 
     def _wait(self, error: StoreError) -> None:
         """Keep what is in the way, and try again later; after many times only when somebody asks."""
         deletion, now = self._deletion, timezone.now()
-        again = now + RETRY[min(deletion.tries, len(RETRY) - 1)]
+        again = now + _pause(deletion.tries)
         values: dict[str, object] = {"tries": deletion.tries + 1}
         if deletion.stage not in life.ENDED:
             values |= {"error": error.sentence, "advice": error.advice, "retry_at": again}
-        elif deletion.retry_at and deletion.retry_at <= now:
-            obstacle = {"obstacle": "failed", "reason": error.sentence, "advice": error.advice}
-            erasure = {**deletion.erasure, **obstacle}
-            values |= {"erasure": erasure, "retry_at": again if deletion.tries < TRIES else None}
         else:
             values["watch_next"] = watch.following(deletion, now)
         life.save(deletion, **values)
@@ -221,15 +243,15 @@ class Carrier:
         return self._loop.run(held(self._location, list(thread_ids)))
 
     def _count_left(self) -> None:
-        """Count again what the store has of all threads that were to go, by table: what the receipt shows."""
-        gone = self._deletion.of.filter(fate__in=(Fate.GONE, Fate.LEFT, Fate.BEGUN))
-        now = self._held(gone.values_list("thread_id", flat=True))
+        """Count again what the store has of all threads of the plan, by table: what the receipt shows."""
+        now = self._held(self._deletion.of.values_list("thread_id", flat=True))
         left = {
             "threads": len(now),
             "checkpoints": sum(each.checkpoints for each in now.values()),
             "writes": sum(each.writes for each in now.values()),
             "blobs": sum(each.blobs for each in now.values()),
         }
+        watch.keep(self._deletion, now)
         life.save(self._deletion, left=left)
 
     def _count(self, rows: Mapping[str, int]) -> None:
@@ -245,8 +267,12 @@ class Carrier:
         self._told = time.monotonic()
         stop = life.renew(self._deletion, self._removed)
         self._removed = 0
-        if stop and self._deletion.stage in (Stage.QUEUED, Stage.DELETING):
+        if stop and self._deletion.stage in STOPPABLE:
             raise Stopped
+
+
+def _pause(tries: int) -> timedelta:
+    return RETRY[min(tries, len(RETRY) - 1)]
 
 
 def _decide(fate: Fate, threads: Sequence[DeletionThread]) -> None:

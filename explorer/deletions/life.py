@@ -16,7 +16,7 @@ from django.utils import timezone
 from explorer import stores
 from explorer.audit import Entry
 from explorer.deletions.errors import NoDeletion, NotAsPlanned
-from explorer.models import AuditEntry, Deletion, Outcome, Stage
+from explorer.models import Deletion, Outcome, Stage
 from explorer.people.roles import Person
 
 if TYPE_CHECKING:
@@ -45,24 +45,24 @@ def found(id: uuid.UUID) -> Deletion:
         raise NoDeletion("There is no deletion at this address.") from None
 
 
+@transaction.atomic
 def confirm(plan: Deletion, person: Person, reason: str, *, backup: bool) -> None:
-    """Note it in the audit, then let it begin. Raises NotAudited, and NotAsPlanned at the second time."""
-    if plan.stage != Stage.PLANNED:
-        raise NotAsPlanned(CONFIRMED, advice=ITS_PAGE)
-    if not _noted(plan).exists():
-        entry_of(plan, person, reason=reason, backup=backup).write(Outcome.BEGUN)
-    now = timezone.now()
+    """Let it begin, and note that in the audit: both or nothing.
+
+    Raises NotAudited, and NotAsPlanned where somebody was faster.
+    """
     changed = Deletion.objects.filter(id=plan.id, stage=Stage.PLANNED).update(
         stage=Stage.QUEUED,
         version=F("version") + 1,
         reason=reason,
-        confirmed_at=now,
+        confirmed_at=timezone.now(),
         confirmed_by=person.name,
         confirmed_roles="local" if person.local else " ".join(person.roles),
         wants_backup=backup,
     )
     if not changed:
         raise NotAsPlanned(CONFIRMED, advice=ITS_PAGE)
+    entry_of(plan, person, reason=reason, backup=backup).write(Outcome.BEGUN, durable=False)
 
 
 def entry_of(deletion: Deletion, person: Person, **details: Any) -> Entry:
@@ -84,15 +84,18 @@ def author(deletion: Deletion) -> Person:
 
 
 def stop(id: uuid.UUID, by: str) -> None:
-    """Ask a deletion to stop after the transaction that is under way. One that has not begun ends at once."""
+    """Ask a deletion to stop after the transaction that is under way."""
     Deletion.objects.filter(id=id, stage__in=UNDER_WAY, stop_at=None).update(
         stop_at=timezone.now(), stopped_by=by, retry_at=None, version=F("version") + 1
     )
 
 
+@transaction.atomic
 def discard(id: uuid.UUID) -> None:
     """Forget a plan that nobody has confirmed."""
-    Deletion.objects.filter(id=id, stage=Stage.PLANNED).delete()
+    plan = Deletion.objects.select_for_update().filter(id=id, stage=Stage.PLANNED).first()
+    if plan:
+        plan.delete()
 
 
 def ask_to_erase(id: uuid.UUID, *, insist: bool) -> None:
@@ -105,7 +108,7 @@ def ask_to_erase(id: uuid.UUID, *, insist: bool) -> None:
 def due(now: datetime) -> list[uuid.UUID]:
     """Return the deletions in stores of this server that wait for one to go on with them."""
     waiting = Q(stage__in=UNDER_WAY) & (Q(retry_at=None) | Q(retry_at__lte=now))
-    again = Q(stage__in=ENDED) & (Q(retry_at__lte=now) | Q(watch_next__lte=now) | Q(backup_until__lte=now))
+    again = Q(stage__in=ENDED) & (Q(retry_at__lte=now) | Q(watch_next__lte=now))
     mine = Deletion.objects.filter(waiting | again, _free(now), store__in=list(stores.by_key()))
     return list(mine.order_by("confirmed_at").values_list("id", flat=True))
 
@@ -164,23 +167,20 @@ def let_go(held: Deletion) -> None:
     _rows(held).update(attempt=None, lease_until=None)
 
 
-def end(held: Deletion, stage: Stage, outcome: Outcome, told: Mapping[str, Any], **values: Any) -> None:
-    """Note in the audit how it ended, then end it. Raises NotAudited, and NotHeld."""
-    if not _noted(held).exclude(outcome=Outcome.BEGUN).exists():  # a server may have died in between
-        entry = entry_of(held, author(held))
-        entry.add(stage=stage.value, left=held.left, **told)
-        entry.write(outcome)
-    save(held, stage=stage, ended_at=timezone.now(), **values)
-
-
-def _noted(deletion: Deletion) -> QuerySet[AuditEntry]:
-    return AuditEntry.objects.filter(action_id=deletion.id)
-
-
 @transaction.atomic
+def end(held: Deletion, stage: Stage, outcome: Outcome, told: Mapping[str, Any], **values: Any) -> None:
+    """End it, and note in the audit how: both or nothing. Raises NotAudited, and NotHeld."""
+    save(held, stage=stage, ended_at=timezone.now(), **values)
+    entry = entry_of(held, author(held))
+    entry.add(stage=stage.value, left=held.left, **told)
+    entry.write(outcome, durable=False)
+
+
 def forget_old_plans(now: datetime) -> None:
     """Forget the plans that nobody has confirmed for a week."""
-    Deletion.objects.filter(stage=Stage.PLANNED, planned_at__lt=now - PLANS_KEPT).delete()
+    old = Deletion.objects.filter(stage=Stage.PLANNED, planned_at__lt=now - PLANS_KEPT)
+    for id in list(old.values_list("id", flat=True)):
+        discard(id)
 
 
 def _rows(held: Deletion) -> QuerySet[Deletion]:

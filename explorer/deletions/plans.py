@@ -40,7 +40,6 @@ COLUMNS: Final = (
     "returned_rows",
     "returned_newest",
 )
-RUNNING_SECONDS: Final = 300  # since a thread's newest checkpoint, where an agent may be at work on it
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class Question:
         return bool(self.missing_count or self.changed_count)
 
 
-async def question(person: Person, plan: Deletion) -> Question:
+async def question(person: Person, plan: Deletion, found: plans.Changes | None = None) -> Question:
     """Look at the store as it is now, and say what would be confirmed and what speaks against it."""
     typed, label = await in_database(expected, plan)
     busy, replays = await in_database(_at_work, plan)
@@ -61,7 +61,7 @@ async def question(person: Person, plan: Deletion) -> Question:
             typed, label, backup=False, may_backup=False, refusal=refusal, busy=busy, replays=replays
         )
     fresh = timezone.now() - plan.planned_at < FRESH
-    changes = (
+    changes = found or (
         plans.Changes()
         if fresh and plan.threads > FEW
         else await plans.changes(known[1], await in_database(plans.marks, plan))

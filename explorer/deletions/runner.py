@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from explorer.deletions import life
+from explorer.deletions import backups, life
 from explorer.deletions.carrying import carry_out
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 EVERY: Final = 2.0  # seconds between two looks at the database
 AWAY: Final = 10.0  # seconds until a database that did not answer is asked again
+TIDY: Final = 600.0  # seconds between two looks for what is old
 AT_ONCE: Final = 2  # so that a large deletion keeps no small one waiting
 LEAVING: Final = 3.0  # seconds that what is under way has at the end
 
@@ -29,6 +31,7 @@ class Runner:
         self._leaving = threading.Event()
         self._looks: threading.Thread | None = None
         self._at_work: dict[UUID, threading.Thread] = {}
+        self._tidy_at = 0.0
 
     def start(self) -> None:
         """Begin, unless this server writes nothing."""
@@ -65,13 +68,21 @@ class Runner:
     def _begin(self) -> None:
         """Begin with what is due, as far as there are hands for it."""
         self._at_work = {id: thread for id, thread in self._at_work.items() if thread.is_alive()}
-        life.forget_old_plans(timezone.now())
+        self._tidy()
         for id in life.due(timezone.now()):
             if id not in self._at_work and len(self._at_work) < AT_ONCE:
                 # A thread for each, so that one that fails takes no other with it.
                 thread = threading.Thread(target=self._carry_out, args=[id], name="deletion", daemon=True)
                 self._at_work[id] = thread
                 thread.start()
+
+    def _tidy(self) -> None:
+        """Drop old plans and backups, once in a while."""
+        if time.monotonic() < self._tidy_at:
+            return
+        self._tidy_at = time.monotonic() + TIDY
+        life.forget_old_plans(timezone.now())
+        backups.sweep(timezone.now())
 
     def _carry_out(self, id: UUID) -> None:
         try:

@@ -51,12 +51,12 @@ def keep(deletion: Deletion, now: Mapping[str, Held]) -> None:
 
 
 def returned(deletion: Deletion) -> QuerySet[DeletionThread]:
-    """Return the threads that were there again at the last look, or were never wholly gone."""
-    return deletion.of.filter(Q(returned_rows__gt=0) | Q(fate=Fate.LEFT))
+    """Return the threads that were deleted and were there again at the last look."""
+    return deletion.of.filter(returned_rows__gt=0)
 
 
 def open_ones(deletion: Deletion) -> QuerySet[DeletionThread]:
     """Return the threads that may be planned anew: what was not deleted, and what is there again."""
     if deletion.stage == Stage.DELETED:
-        return deletion.of.filter(Q(returned_rows__gt=0) | Q(fate__in=(Fate.LEFT, Fate.CHANGED)))
+        return deletion.of.filter(Q(returned_rows__gt=0) | Q(fate=Fate.CHANGED))
     return deletion.of.exclude(fate__in=(Fate.MISSING, Fate.GONE))

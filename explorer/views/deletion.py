@@ -68,11 +68,15 @@ async def receipt(request: HttpRequest, deletion: UUID) -> HttpResponse:
 
 
 async def _page(
-    request: HttpRequest, id: UUID, form: DeletionForm | None = None, status: int = 200
+    request: HttpRequest,
+    id: UUID,
+    form: DeletionForm | None = None,
+    status: int = 200,
+    changes: plans.Changes | None = None,
 ) -> HttpResponse:
     asked = DeletionParameters.read(request.GET)
     found, shown = await in_database(_screen, id, asked["after"] or 0)
-    asked_for = await question(who(request), found) if found.stage == Stage.PLANNED else None
+    asked_for = await question(who(request), found, changes) if found.stage == Stage.PLANNED else None
     context = {
         "deletion": replace(shown, found_by=shown_to(who(request), shown.found_by)),
         "question": asked_for,
@@ -85,7 +89,7 @@ async def _page(
 
 
 async def _acted(request: HttpRequest, id: UUID) -> HttpResponseBase:
-    """Do what the form asks for. Each of these is in the audit, by itself or as a part of the deletion."""
+    """Do what the form asks for. All that changes something but plans is in the audit."""
     writing.require_not_read_only()
     form = DeletionForm(request.POST)
     found = await in_database(life.found, id)
@@ -96,7 +100,8 @@ async def _acted(request: HttpRequest, id: UUID) -> HttpResponseBase:
         case "confirm":
             return await _confirmed(request, found, form)
         case "stop":
-            await in_database(life.stop, id, person.name)
+            async with audited(person, "stop", store=found.store, details={"deletion": str(id)}):
+                await in_database(life.stop, id, person.name)
         case "erase":
             insist = form.cleaned_data["insist"]
             async with audited(
@@ -104,7 +109,8 @@ async def _acted(request: HttpRequest, id: UUID) -> HttpResponseBase:
             ):
                 await in_database(life.ask_to_erase, id, insist=insist)
         case "discard":
-            await in_database(life.discard, id)
+            async with audited(person, "discard", store=found.store, details={"deletion": str(id)}):
+                await in_database(life.discard, id)
             return writing.done(addresses.deletions())
         case "again":
             return writing.done(addresses.deletion((await _planned_again(person, found)).id))
@@ -130,8 +136,8 @@ async def _confirmed(request: HttpRequest, plan: Deletion, form: DeletionForm) -
     if refusal := await read(person, location, writing.refusal):
         raise NotAsPlanned(refusal)
     marks = await in_database(plans.marks, plan)
-    if await plans.changes(location, marks):
-        return await _page(request, plan.id, form, 409)
+    if changes := await plans.changes(location, marks):
+        return await _page(request, plan.id, form, 409, changes)
     if other := await in_database(plans.others_at_work, plan):
         raise NotAsPlanned(
             f"{other.confirmed_by or 'Somebody'} is deleting threads of this plan right now.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from checkpoints.errors import SelectionRefused
 from checkpoints.selection import Criteria, Held, Selection, select
@@ -20,12 +21,13 @@ from explorer.stores import located
 from explorer.wording import ago, count, exact, size
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest, HttpResponse, QueryDict
 
     from checkpoints.stores import Store
 
 SHOWN = 200  # threads of a page; a plan takes all that were found
 MISSING = 20
+LONGEST = 4_000  # characters of a query; proxies take 8,000 for an address and its cookies
 CHOSEN = "chosen one by one"
 
 
@@ -64,8 +66,11 @@ class FindScreen:
 
 
 async def find(request: HttpRequest, store: str) -> HttpResponse:
+    """Show what a form asks for. A POST changes nothing: it leads to an address, if that is not too long."""
     location = located(store)
-    form = FindForm(request.GET or None)
+    if request.method == "POST" and len(query := _query(request.POST)) < LONGEST:
+        return writing.done(f"{addresses.find(store)}?{query}")
+    form = FindForm(request.POST or request.GET or None)
     shown = FindScreen(searched=False, words=(), refusal=await read(who(request), location, _refusal))
     if form.is_bound and form.is_valid():
         try:
@@ -78,6 +83,11 @@ async def find(request: HttpRequest, store: str) -> HttpResponse:
     response = screen(request, "find/page.html", "find/_find.html", context)
     response.status_code = 422 if form.errors else 200
     return response
+
+
+def _query(fields: QueryDict) -> str:
+    given = {name: fields[name] for name in FindForm.base_fields if fields.get(name)}
+    return urlencode(given)
 
 
 async def plan(request: HttpRequest, store: str) -> HttpResponse:

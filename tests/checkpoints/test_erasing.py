@@ -220,3 +220,24 @@ def test_tables_of_a_server_are_rewritten_when_one_insists(database: str) -> Non
     found = erased(database, [], insist=True)  # type: ignore[arg-type]
     assert "were rewritten" in found.reason
     assert ask(database, filenode) != before
+
+
+def test_a_role_that_owns_no_table_cannot_rewrite_one_and_is_told(database: str) -> None:
+    fill(database)
+    role = f"deleter_{database.rpartition('/')[2].partition('?')[0]}"
+    ask(database, f"CREATE ROLE {role} LOGIN")
+    ask(database, f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
+    try:
+        found = erased(database.replace("postgres@", f"{role}@"), [], insist=True)  # type: ignore[arg-type]
+    finally:
+        ask(database, f"DROP OWNED BY {role}")
+        ask(database, f"DROP ROLE {role}")
+    assert "Only the owner of" in found.reason
+
+
+def test_a_large_file_is_not_begun_with_beside_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasing, "BESIDE", 10_000)
+    markers = delete(path)
+    with official_saver(path):
+        assert erased(path, markers).obstacle == "agent"
+    assert erased(path, markers).done, "nobody else has it open"

@@ -14,9 +14,12 @@ from graphs import AWKWARD, chat, config, official_saver
 from langchain_core.messages import HumanMessage
 
 from checkpoints.bundling import import_bundle
+from checkpoints.errors import StoreBusy
 from explorer.database.threads import in_database
 from explorer.deletions import backups, life
+from explorer.deletions.errors import NotAsPlanned
 from explorer.models import AuditEntry, Deletion, Fate, Outcome, Replay, Stage, State
+from explorer.people.roles import Person
 from explorer.replays.requests import Request, ask
 from explorer.stores import key, located
 
@@ -120,6 +123,9 @@ async def test_a_thread_that_changes_after_the_confirmation_is_left_whole(shop: 
     assert shop.rows_of("chat") == held
     page = await shop.load(f"/deletions/{plan.id}/")
     assert "1 left whole: written to after the plan" in facts(page)["threads"]
+    left = (await shop.again(plan)).left
+    assert left["threads"] == 1
+    assert sum(left[table] for table in ("checkpoints", "writes", "blobs")) == held
 
 
 async def test_of_two_people_one_does_it_and_the_other_reads_that_it_is_done(shop: Deletable) -> None:
@@ -189,6 +195,7 @@ async def test_it_stops_when_asked_and_the_rest_can_be_planned_anew(shop: Deleta
     await shop.carry_out()
     stopped = await shop.again(plan)
     assert stopped.stage == Stage.STOPPED
+    assert stopped.left["threads"] == 2
     assert shop.rows_of("chat")
     assert shop.rows_of("nested")
     assert (await shop.act(plan, "again")).status_code == 303
@@ -234,10 +241,10 @@ async def test_a_backup_is_downloaded_and_brings_the_threads_back(shop: Deletabl
 
 
 async def test_a_backup_is_dropped_after_its_week(shop: Deletable, tmp_path: Any) -> None:
-    done = await shop.deleted("chat", backup="1")
+    await shop.deleted("chat", backup="1")
+    backups.sweep(timezone.now() + backups.KEPT / 2)
     assert len(list((tmp_path / "backups").iterdir())) == 1
-    await in_database(Deletion.objects.filter(id=done.id).update, backup_until=timezone.now())
-    await shop.carry_out()
+    backups.sweep(timezone.now() + backups.KEPT * 2)
     assert not list((tmp_path / "backups").iterdir())
 
 
@@ -263,6 +270,11 @@ async def test_a_running_replay_is_asked_to_stop(shop: Deletable) -> None:
     await shop.confirm(plan)
     await shop.carry_out()
     assert (await in_database(Replay.objects.get, id=replay.id)).cancel_at
+    await in_database(Replay.objects.filter(id=replay.id).update, state=State.CANCELLED)
+    await in_database(Deletion.objects.filter(id=plan.id).update, watch_next=timezone.now())
+    await shop.carry_out()
+    assert not await in_database(Replay.objects.exists)
+    assert (await shop.again(plan)).replays == 1
 
 
 async def test_a_plan_is_discarded_or_forgotten_after_a_week(shop: Deletable) -> None:
@@ -339,3 +351,77 @@ def locked(shop: Deletable) -> Iterator[None]:
         conn.execute("BEGIN IMMEDIATE")
         yield
         conn.execute("ROLLBACK")
+
+
+async def test_a_large_plan_that_is_refused_says_what_changed_however_fresh(
+    shop: Deletable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("explorer.deletions.question.FEW", 0)
+    plan = await shop.plan("chat", "nested")
+    say(shop, "chat", "one more thing")
+    answer = await shop.confirm(plan)
+    assert answer.status_code == 409
+    assert "This plan holds no longer." in answer.content.decode()
+
+
+async def test_stop_is_heard_while_the_store_is_away(
+    shop: Deletable, settings: Any, monkeypatch: Any
+) -> None:
+    plan = await shop.plan("chat")
+    await shop.confirm(plan)
+    away = {
+        "stage": Stage.DELETING,
+        "error": "away",
+        "retry_at": timezone.now() + timezone.timedelta(hours=1),
+    }
+    await in_database(lambda: Deletion.objects.filter(id=plan.id).update(**away))
+    await shop.act(plan, "stop")
+    with monkeypatch.context() as patch:
+        patch.setattr("explorer.deletions.carrying.held", refused)
+        patch.setattr("explorer.deletions.carrying.deleting", refused)
+        await shop.carry_out()
+    stopped = await shop.again(plan)
+    assert (stopped.stage, stopped.left) == (Stage.STOPPED, None)
+    page = await shop.load(f"/deletions/{plan.id}/")
+    assert page.find("table.counts")
+
+
+def refused(*_: Any, **__: Any) -> Any:
+    raise StoreBusy("The store is away.")
+
+
+async def test_who_is_later_reads_that_it_was_confirmed_and_the_audit_names_the_first(
+    shop: Deletable,
+) -> None:
+    plan = await shop.plan("chat")
+    await in_database(lambda: life.confirm(plan, Person("ana"), "mine", backup=False))
+    with pytest.raises(NotAsPlanned, match="confirmed already"):
+        await in_database(lambda: life.confirm(plan, Person("ben"), "no, mine", backup=False))
+    rows = await in_database(lambda: list(AuditEntry.objects.filter(action_id=plan.id)))
+    assert [(row.person, row.details["reason"]) for row in rows] == [("ana", "mine")]
+
+
+async def test_a_plan_that_was_confirmed_is_not_discarded(shop: Deletable) -> None:
+    plan = await shop.plan("chat")
+    await shop.confirm(plan)
+    await shop.act(plan, "discard")
+    assert (await shop.again(plan)).stage == Stage.QUEUED
+
+
+async def test_a_thread_that_another_deletion_has_begun_with_is_left_to_it(shop: Deletable) -> None:
+    mine, yours = await shop.plan("chat"), await shop.plan("chat")
+    await shop.confirm(yours)
+    await in_database(lambda: mine.of.update(fate=Fate.BEGUN))
+    await shop.carry_out()
+    assert await fates(yours) == {"chat": Fate.MISSING}
+    assert shop.rows_of("chat")
+
+
+async def test_where_it_cannot_be_erased_for_any_reason_it_has_ended_all_the_same(
+    shop: Deletable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("explorer.deletions.carrying.erase", refused)
+    done = await shop.deleted("chat")
+    assert (done.stage, done.erased_at) == (Stage.DELETED, None)
+    assert done.erasure["reason"] == "The store is away."
+    assert done.retry_at

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 from graphs import AWKWARD
+from pages import parse
 
 from explorer import tilde
 from explorer.database.threads import in_database
@@ -97,3 +98,14 @@ async def test_the_timeline_and_the_list_lead_here(shop: Deletable) -> None:
     page = await shop.load(f"/s/{shop.slug}/threads/?q=user_id%3Dana")
     [link] = [a for a in page.find("a") if a.words == "find and delete"]
     assert link["href"] == f"/s/{shop.slug}/find/?meta=user_id%3D%22ana%22"
+
+
+async def test_the_form_leads_to_an_address_and_a_list_too_long_for_one_is_answered_at_once(
+    shop: Deletable,
+) -> None:
+    short = await shop.browser.post(f"/s/{shop.slug}/find/", {"ids": "chat", "begins": "c"})
+    assert (short.status_code, short["Location"]) == (303, f"/s/{shop.slug}/find/?ids=chat&begins=c")
+    many = "\n".join(["chat", *(f"no such thread {n:08}" for n in range(5_000))])
+    long = await shop.browser.post(f"/s/{shop.slug}/find/", {"ids": many})
+    assert long.status_code == 200
+    assert ids(parse(long.content.decode())) == {"chat"}

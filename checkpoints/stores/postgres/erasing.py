@@ -16,6 +16,7 @@ from checkpoints.stores.postgres.writing import connected
 if TYPE_CHECKING:
     from checkpoints.stores.location import Location
 
+FILE: Final = "SELECT pg_relation_filenode(%s::regclass)"
 WAIT: Final = "1s"  # for the table: whoever comes after has to wait as long
 BEYOND: Final = (
     "Its write-ahead log, replicas and backups keep what they have, for as long as their owner says."
@@ -37,6 +38,7 @@ def erase(location: Location, *, insist: bool) -> Erasure:
             names = run(conn, Schema.look(location.name)).names
         conn.execute(sql.SQL("SET lock_timeout = {}").format(WAIT))
         for table in TABLES:
+            before = conn.execute(FILE, [names[table]]).fetchone()
             try:
                 conn.execute(f"VACUUM (FULL) {names[table]}")  # quoted by the server
             except errors.LockNotAvailable:
@@ -46,10 +48,18 @@ def erase(location: Location, *, insist: bool) -> Erasure:
                     "Try again when the agent rests.",
                 )
             except errors.InsufficientPrivilege:
-                return Erasure(
-                    "failed",
-                    f"Only the owner of {table} may rewrite it.",
-                    f"Ask them for VACUUM FULL {table}.",
-                )
+                return _owners(table)
+            if conn.execute(FILE, [names[table]]).fetchone() == before:  # the server only warns
+                return _owners(table)
     seconds = time.monotonic() - began
-    return Erasure("server", f"The tables of {location.name} were rewritten. {BEYOND}", seconds=seconds)
+    reason = (
+        f"The tables of {location.name} were rewritten, but for what an open transaction may still see. "
+        f"{BEYOND}"
+    )
+    return Erasure("server", reason, seconds=seconds)
+
+
+def _owners(table: str) -> Erasure:
+    return Erasure(
+        "server", f"Only the owner of {table} may rewrite it.", f"Ask them for VACUUM FULL {table}."
+    )

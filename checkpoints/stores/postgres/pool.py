@@ -74,8 +74,8 @@ async def reading(
 
 def _drop_closed() -> None:
     """Leave the connections of loops that have ended without `close`, as those of `asyncio.run`."""
-    for loop in [loop for loop in _pools if loop.is_closed()]:
-        for pool in _pools.pop(loop).values():
+    for loop in [loop for loop in list(_pools) if loop.is_closed()]:  # other threads have loops, too
+        for pool in _pools.pop(loop, {}).values():
             pool.drop()
 
 

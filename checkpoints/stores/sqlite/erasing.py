@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 5.0  # seconds for readers to end
 LOCKOUT: Final = 1.5  # seconds that others may be kept from writing; Python's sqlite3 gives up after five
+BESIDE: Final = 64 << 20  # bytes of a file that is rebuilt beside others, half a second's work
 STEPS: Final = 1_000  # of SQLite between looks at the clock
 POLL: Final = 0.1
 LOCK_MS: Final = 500
@@ -54,14 +55,15 @@ _AGAIN = "Try it again when nobody reads it, or once the agent was restarted."
 def erase(location: Location, markers: Sequence[bytes], *, insist: bool) -> Erasure:
     """Rebuild the file, empty its log and search both. Raises a StoreError where it cannot be written."""
     path, name = os.path.realpath(location.path), location.name
+    alone = insist or _is_alone(path)  # asked before there is a connection of ours
     with connected(location) as conn:
         conn.execute("PRAGMA secure_delete=ON").fetchall()
         still_read = Erasure("reader", f"Somebody reads {name}, so its log cannot be emptied.", _AGAIN)
         if not _emptied(conn):
             return still_read
-        failed, seconds = _rebuilt(conn, path, name, insist=insist)
+        failed, seconds = _rebuilt(conn, path, name, alone=alone)
         if failed:
-            return failed
+            return replace(failed, seconds=seconds)
         if not _emptied(conn):
             return replace(still_read, seconds=seconds)
         recovery.forget(path)
@@ -135,23 +137,22 @@ def _emptied(conn: sqlite3.Connection) -> bool:
         time.sleep(POLL)
 
 
-def _rebuilt(conn: sqlite3.Connection, path: str, name: str, *, insist: bool) -> tuple[Erasure | None, float]:
-    """Rebuild the file. Return what was in the way, and for how many seconds nobody could write."""
-    alone = _is_alone(path)
+def _rebuilt(conn: sqlite3.Connection, path: str, name: str, *, alone: bool) -> tuple[Erasure | None, float]:
+    """Rebuild the file. Return what was in the way, and for how many seconds nobody could write.
+
+    Nothing interrupts the copying back of what was rebuilt, so a large file is not begun with beside others.
+    """
+    if not alone and os.stat(path).st_size > BESIDE:
+        return _lock_out(name), 0.0
     conn.execute(f"PRAGMA busy_timeout={LOCK_MS}").fetchall()
     began = time.monotonic()
     try:
-        with _given_up_after(conn, None if alone or insist else LOCKOUT):
+        with _given_up_after(conn, None if alone else LOCKOUT):
             conn.execute("VACUUM")
     except sqlite3.OperationalError as error:
         seconds = time.monotonic() - began
         if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-            return Erasure(
-                "agent",
-                f"Others have {name} open. While it is rebuilt they cannot write, and that takes longer "
-                f"than the {LOCKOUT} seconds for which they are kept waiting.",
-                "Try again when the agent rests, or rebuild it although the agent has to wait.",
-            ), seconds
+            return _lock_out(name), seconds
         if error.sqlite_errorcode & 0xFF in BUSY:
             return Erasure("locked", f"Somebody else keeps {name} locked.", _AGAIN), seconds
         if error.sqlite_errorcode & 0xFF in FULL:
@@ -166,6 +167,15 @@ def _rebuilt(conn: sqlite3.Connection, path: str, name: str, *, insist: bool) ->
             "checkpoint-explorer doctor tells more; sqlite3's VACUUM INTO makes a clean copy elsewhere.",
         ), seconds
     return None, time.monotonic() - began
+
+
+def _lock_out(name: str) -> Erasure:
+    return Erasure(
+        "agent",
+        f"Others have {name} open. While it is rebuilt they cannot write, and that would take longer than "
+        f"the {LOCKOUT} seconds for which they are kept waiting.",
+        "Try again when the agent rests, or rebuild it although the agent has to wait.",
+    )
 
 
 def _is_alone(path: str) -> bool:
@@ -196,7 +206,8 @@ def _explained(conn: sqlite3.Connection, found: set[bytes]) -> tuple[set[bytes],
     """Return the markers that rows of other threads hold, by right, and the tables of others that do."""
     live: set[bytes] = set()
     elsewhere: list[str] = []
-    with _given_up_after(conn, LIVE_SECONDS):
+    # What was not looked at by then stays unexplained, and so in the way.
+    with _given_up_after(conn, LIVE_SECONDS), suppress(sqlite3.OperationalError):
         for (table,) in conn.execute(TABLES).fetchall() if found else ():
             holds = _held_by(conn, table, found - live)
             if table.lower() in OWN:
