@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
+
+from django.http import QueryDict
 
 from checkpoints.errors import SelectionRefused
 from checkpoints.masking import MASKED
 from checkpoints.selection import Criteria, pasted
 from explorer import search
 from explorer.bounds import listed
+from explorer.forms import FindForm
 from explorer.wording import count
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 NAMED: Final = 5  # ids that a plan names of those that were pasted
 METADATA: Final = "metadata "
+SPACED: Final = re.compile(r"(?<=[\w.-])\s*=\s*")
 PAIRS: Final = "Write metadata as key=value, several of them with spaces between: user_id=alice tenant=acme"
 
 
@@ -60,6 +65,12 @@ def wanted(person: Person, asked: Mapping[str, Any]) -> Wanted | None:
     return Wanted(criteria, tuple(filter(None, words)))
 
 
+def of_query(person: Person, query: str) -> Wanted | None:
+    """Return what an address of the page that finds threads asks for; None for no such address."""
+    form = FindForm(QueryDict(query))
+    return wanted(person, form.cleaned_data) if query and form.is_valid() else None
+
+
 def shown_to(person: Person, words: Iterable[str]) -> tuple[str, ...]:
     """Return how a plan has found its threads, without the value of a key that is masked for a person."""
     return tuple(_shown_to(person, each) for each in words)
@@ -73,6 +84,7 @@ def _shown_to(person: Person, words: str) -> str:
 
 def _pairs(person: Person, text: str) -> tuple[tuple[str, str], ...]:
     """Read `key=value` pairs, all of which must hold."""
+    text = SPACED.sub("=", text)
     found = list(search.PAIR.finditer(text))
     rest = search.PAIR.sub(" ", text).strip()
     if rest or (text.strip() and not found):

@@ -243,7 +243,7 @@ class FindForm(forms.Form):
     ids = Text(max_length=8_000_000)
     begins = Text(max_length=LONGEST_ID)
     meta = Text(max_length=2_000)
-    idle_days = forms.IntegerField(required=False, min_value=0, max_value=36_500)
+    idle_days = forms.IntegerField(required=False, min_value=1, max_value=36_500)
     status = forms.ChoiceField(required=False, choices=[("", "any"), *((name, name) for name in STATES)])
     every = forms.BooleanField(required=False)
 

@@ -245,15 +245,17 @@ class Stage(models.TextChoices):
 class Deletion(models.Model):
     """A deletion of threads: its plan, how far it is, and its receipt. No text of a state is kept in it.
 
-    `store` is the store's key. The numbers of the plan are those of what was found; what is left afterwards
-    is counted again. Who carries it out holds the `attempt` until `lease_until`. `markers` are bytes to look
-    for in the files until they are erased, in hexadecimal.
+    `store` is the store's key. `query` is what the form asked for, as an address of its page has it. The
+    numbers of the plan are those of what was found; what is left afterwards is counted again. Who carries it
+    out holds the `attempt` until `lease_until`. `markers` are bytes to look for in the files until they are
+    erased, in hexadecimal.
     """
 
     id = models.UUIDField(primary_key=True)
     store = models.TextField()
     store_name = models.TextField()
     found_by = models.JSONField()
+    query = models.TextField(default="")
     planned_at = models.DateTimeField()
     planned_by = models.TextField()
     seconds = models.FloatField()

@@ -40,6 +40,11 @@ def path_of(deletion: Deletion) -> Path | None:
     return path if deletion.backup and path.is_file() else None
 
 
+def is_kept(deletion: Deletion, now: datetime) -> bool:
+    """Tell whether a backup is kept somewhere, as far as is known."""
+    return bool(deletion.backup and deletion.backup_until and deletion.backup_until > now)
+
+
 def drop(deletion: Deletion) -> None:
     """Remove the file of a backup."""
     if path := path_of(deletion):

@@ -17,9 +17,10 @@ from checkpoints import stores as open_stores
 from checkpoints.bundling import write_bundle
 from checkpoints.deleting import Erasure, deleting, erase
 from checkpoints.errors import StoreError
-from checkpoints.selection import held
+from checkpoints.selection import held, select
 from explorer import stores
 from explorer.deletions import backups, life, watch
+from explorer.finding import of_query
 from explorer.models import Deletion, DeletionThread, Fate, Outcome, Replay, Stage, State
 from explorer.replays import requests
 
@@ -252,7 +253,15 @@ class Carrier:
             "blobs": sum(each.blobs for each in now.values()),
         }
         watch.keep(self._deletion, now)
-        life.save(self._deletion, left=left)
+        life.save(self._deletion, left={**left, "fits": self._fitting(now)})
+
+    def _fitting(self, left: Mapping[str, Held]) -> int:
+        """Count the threads that fit what was looked for and are not in the plan: they came meanwhile."""
+        asked = of_query(life.author(self._deletion), self._deletion.query)
+        if asked is None:
+            return 0
+        found = self._loop.run(select(self._location, asked.criteria))
+        return sum(thread.thread_id not in left for thread in found.threads)
 
     def _count(self, rows: Mapping[str, int]) -> None:
         self._removed += sum(rows.values())

@@ -62,6 +62,7 @@ def keep(
     *,
     seconds: float = 0.0,
     again_of: Deletion | None = None,
+    query: str = "",
 ) -> Deletion:
     """Keep a plan to delete these threads. Raises NothingToDelete."""
     if not threads:
@@ -72,6 +73,7 @@ def keep(
         store=stores.key(location),
         store_name=location.name,
         found_by=list(found_by),
+        query=query,
         planned_at=timezone.now(),
         planned_by=person.name,
         seconds=seconds,

@@ -111,6 +111,8 @@ class DeletionScreen:
     counted: str
     what: str
     found_by: tuple[str, ...]
+    find_href: str
+    fits: int
     planned: str
     planned_ago: str
     planned_by: str
@@ -139,8 +141,10 @@ class DeletionScreen:
     returned: tuple[str, ...]
     returned_count: int
     again: bool
+    erasing_now: bool
     backup: str
     backup_until: str
+    backup_gone: str
     backup_here: bool
     not_covered: tuple[str, ...]
     again_of: str
@@ -167,6 +171,8 @@ def deletion_screen(found: Deletion, after: int = 0) -> DeletionScreen:
         counted=count(found.threads, "thread"),
         what=(one.thread_id or "(empty id)") if one else count(found.threads, "thread"),
         found_by=tuple(found.found_by),
+        find_href=f"{addresses.find(slug)}?{found.query}" if slug and found.query else "",
+        fits=(found.left or {}).get("fits", 0),
         planned=exact(found.planned_at),
         planned_ago=ago(found.planned_at, now),
         planned_by=found.planned_by,
@@ -195,8 +201,12 @@ def deletion_screen(found: Deletion, after: int = 0) -> DeletionScreen:
         returned=tuple(returned[:NAMED]),
         returned_count=watch.returned(found).count() if len(returned) > NAMED else len(returned),
         again=found.stage in life.ENDED and watch.open_ones(found).exists(),
-        backup=size(found.backup_bytes) if found.backup_until and found.backup_until > now else "",
+        erasing_now=found.stage in life.ENDED and bool(found.retry_at and found.retry_at <= now),
+        backup=size(found.backup_bytes) if backups.is_kept(found, now) else "",
         backup_until=exact(found.backup_until) if found.backup_until else "",
+        backup_gone=size(found.backup_bytes)
+        if found.backup_bytes and not backups.is_kept(found, now)
+        else "",
         backup_here=backups.path_of(found) is not None,
         not_covered=not_covered(found),
         again_of=addresses.deletion(found.again_of_id) if found.again_of_id else "",
@@ -276,7 +286,7 @@ def _erased(found: Deletion, now: datetime) -> Erased:
     if not told:
         return Erased()
     searched = (
-        f"{count(told['markers'], 'marker')} of it looked for in {size(told['bytes'])} of files, none found"
+        f"{count(told['markers'], 'trace')} of it looked for in {size(told['bytes'])} of files, none found"
     )
     if found.erased_at:
         return Erased("erased", exact(found.erased_at), searched=searched, locked=f"{told['seconds']:.1f} s")

@@ -19,6 +19,7 @@ class Migration(migrations.Migration):
                 ("store", models.TextField()),
                 ("store_name", models.TextField()),
                 ("found_by", models.JSONField()),
+                ("query", models.TextField(default="")),
                 ("planned_at", models.DateTimeField()),
                 ("planned_by", models.TextField()),
                 ("seconds", models.FloatField()),

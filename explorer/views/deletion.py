@@ -18,14 +18,13 @@ from explorer.deletions.question import expected, question
 from explorer.deletions.runner import runner
 from explorer.deletions.screen import DeletionScreen, deletion_screen
 from explorer.deletions.screen import progress as progress_of
-from explorer.finding import shown_to
+from explorer.finding import Wanted, of_query, shown_to
 from explorer.forms import DeletionForm, DeletionParameters
 from explorer.models import Deletion, Stage
 from explorer.people.roles import EXPORT, require, who
 from explorer.reading import read
 from explorer.receipt import receipt as receipt_of
 from explorer.rendering import screen
-from explorer.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -78,7 +77,7 @@ async def _page(
     found, shown = await in_database(_screen, id, asked["after"] or 0)
     asked_for = await question(who(request), found, changes) if found.stage == Stage.PLANNED else None
     context = {
-        "deletion": replace(shown, found_by=shown_to(who(request), shown.found_by)),
+        "deletion": _for(who(request), shown),
         "question": asked_for,
         "form": form or DeletionForm(),
         "store": shown.store or None,
@@ -125,12 +124,12 @@ async def _acted(request: HttpRequest, id: UUID) -> HttpResponseBase:
 
 async def _confirmed(request: HttpRequest, plan: Deletion, form: DeletionForm) -> HttpResponse:
     person = who(request)
-    typed, _ = await in_database(expected, plan)
+    typed, label = await in_database(expected, plan)
     if plan.stage != Stage.PLANNED:
         raise NotAsPlanned(life.CONFIRMED, advice=life.ITS_PAGE)
     given = form.cleaned_data["typed"].strip()
     if typed.strip() not in (given, given.replace(",", "") if plan.threads > 1 else given):
-        form.add_error("typed", "This is not what was to be typed. Nothing was deleted.")
+        form.add_error("typed", f"That is not {label}: type {typed}. Nothing was deleted.")
         return await _page(request, plan.id, form, 422)
     location = _location(plan)
     if refusal := await read(person, location, writing.refusal):
@@ -152,15 +151,24 @@ async def _confirmed(request: HttpRequest, plan: Deletion, form: DeletionForm) -
 
 
 async def _planned_again(person: Person, found: Deletion) -> Deletion:
-    """Plan to delete what is still there, or there again."""
-    location = _location(found)
-    ids = await in_database(_open, found)
-    if not ids:
+    """Plan anew what a plan was made for, or to delete what is still there of a deletion, or there again."""
+    location, query = _location(found), found.query if found.stage == Stage.PLANNED else ""
+    asked, words = of_query(person, query), tuple(found.found_by)
+    if asked is None:
+        ids = await in_database(_open, found)
+        asked = Wanted(Criteria(thread_ids=ids), words) if ids else None
+    if asked is None:
         raise NothingToDelete("No thread of this deletion is there.")
-    there = await select(location, Criteria(thread_ids=ids))
-    words = (f"what is there of an earlier deletion, {count(len(there.threads), 'thread')}",)
+    there = await select(location, asked.criteria)
     return await in_database(
-        plans.keep, location, there.threads, words, person, seconds=there.seconds, again_of=found
+        plans.keep,
+        location,
+        there.threads,
+        words,
+        person,
+        seconds=there.seconds,
+        again_of=found,
+        query=query,
     )
 
 
@@ -200,6 +208,12 @@ def _location(found: Deletion) -> Location:
             f"{found.store_name} is not open here.", advice="Start the explorer with this store."
         )
     return known[1]
+
+
+def _for(person: Person, shown: DeletionScreen) -> DeletionScreen:
+    """Return what a person sees of it: not by which masked value it was found."""
+    href = "" if person.masks else shown.find_href
+    return replace(shown, found_by=shown_to(person, shown.found_by), find_href=href)
 
 
 def _screen(id: UUID, after: int) -> tuple[Deletion, DeletionScreen]:

@@ -30,6 +30,7 @@ class DeletionLine:
 
     href: str
     what: str
+    found: str
     stage: str
     tone: str
     erased: str
@@ -96,6 +97,7 @@ def _line(each: Deletion) -> DeletionLine:
     return DeletionLine(
         href=addresses.deletion(each.id),
         what=(one.thread_id or "(empty id)") if one else count(each.threads, "thread"),
+        found="" if one else ", ".join(each.found_by)[:200],
         stage=each.stage,
         tone=TONES.get(Stage(each.stage), "loop" if each.stage != Stage.PLANNED else ""),
         erased=state,

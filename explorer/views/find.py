@@ -68,7 +68,7 @@ class FindScreen:
 async def find(request: HttpRequest, store: str) -> HttpResponse:
     """Show what a form asks for. A POST changes nothing: it leads to an address, if that is not too long."""
     location = located(store)
-    if request.method == "POST" and len(query := _query(request.POST)) < LONGEST:
+    if request.method == "POST" and 0 < len(query := _query(request.POST)) < LONGEST:
         return writing.done(f"{addresses.find(store)}?{query}")
     form = FindForm(request.POST or request.GET or None)
     shown = FindScreen(searched=False, words=(), refusal=await read(who(request), location, _refusal))
@@ -77,6 +77,8 @@ async def find(request: HttpRequest, store: str) -> HttpResponse:
             asked = wanted(who(request), form.cleaned_data)
             if asked:
                 shown = _screen(store, asked, await select(location, asked.criteria), shown.refusal)
+            else:
+                form.add_error(None, "Fill in one of these, or tick every thread of the store.")
         except SelectionRefused as error:
             form.add_error(None, str(error))
     context = {"find": shown, "form": form, "store": store}
@@ -97,17 +99,25 @@ async def plan(request: HttpRequest, store: str) -> HttpResponse:
     form = PlanForm(request.POST)
     if not form.is_valid():
         raise SelectionRefused("This form cannot be understood.", advice="Go back and correct it.")
+    query = ""
     if form.cleaned_data["which"] == "some":
         chosen = tuple(map(tilde.decode, request.POST.getlist("thread")))
         words = (f"{count(len(chosen), 'thread')} {CHOSEN}",)
         asked: Wanted | None = Wanted(Criteria(thread_ids=chosen), words) if chosen else None
     else:
         asked = wanted(who(request), form.cleaned_data)
+        query = short if len(short := _query(request.POST)) < LONGEST else ""
     if asked is None:
-        raise SelectionRefused("Nothing says which threads are meant.", advice="Tick some, or choose all.")
+        raise SelectionRefused("No thread is ticked.", advice="Go back and tick some, or plan to delete all.")
     found = await select(location, asked.criteria)
     kept = await in_database(
-        plans.keep, location, found.threads, asked.words, who(request), seconds=found.seconds
+        plans.keep,
+        location,
+        found.threads,
+        asked.words,
+        who(request),
+        seconds=found.seconds,
+        query=query,
     )
     return writing.done(addresses.deletion(kept.id))
 

@@ -62,7 +62,7 @@ async def test_a_confirmed_deletion_leaves_no_row_in_any_table(shop: Deletable, 
     assert shop.rows_of(thread_id) == 0
     assert done.stage == Stage.DELETED
     assert await fates(done) == {thread_id: Fate.GONE}
-    assert done.left == {"threads": 0, "checkpoints": 0, "writes": 0, "blobs": 0}
+    assert done.left == {"threads": 0, "checkpoints": 0, "writes": 0, "blobs": 0, "fits": 0}
     assert (done.erased_at is not None) == (shop.kind == "sqlite")
 
 
@@ -90,7 +90,7 @@ async def test_nothing_is_deleted_before_the_right_thing_is_typed(
     plan = await shop.plan(*threads)
     answer = await shop.act(plan, "confirm", typed="yes", reason="I said so")
     assert answer.status_code == 422
-    assert "This is not what was to be typed" in answer.content.decode()
+    assert "Nothing was deleted." in answer.content.decode()
     assert "I said so" in answer.content.decode(), "what was typed stays"
     await shop.carry_out()
     assert all(map(shop.rows_of, threads))
@@ -361,7 +361,7 @@ async def test_a_large_plan_that_is_refused_says_what_changed_however_fresh(
     say(shop, "chat", "one more thing")
     answer = await shop.confirm(plan)
     assert answer.status_code == 409
-    assert "This plan holds no longer." in answer.content.decode()
+    assert "This plan is out of date." in answer.content.decode()
 
 
 async def test_stop_is_heard_while_the_store_is_away(
@@ -425,3 +425,25 @@ async def test_where_it_cannot_be_erased_for_any_reason_it_has_ended_all_the_sam
     assert (done.stage, done.erased_at) == (Stage.DELETED, None)
     assert done.erasure["reason"] == "The store is away."
     assert done.retry_at
+
+
+async def test_threads_that_came_after_the_plan_and_fit_it_are_told(shop: Deletable) -> None:
+    await shop.browser.post(f"/s/{shop.slug}/deletions/", {"which": "all", "meta": "user_id=ana"})
+    plan = await in_database(Deletion.objects.get)
+    with official_saver(shop.place) as saver:
+        chat(saver).invoke({"messages": [HumanMessage("me again")]}, config("newer", user_id="ana"))
+    assert (await shop.confirm(plan)).status_code == 303
+    await shop.carry_out()
+    page = await shop.load(f"/deletions/{plan.id}/")
+    assert "1 more thread fits what was looked for" in page.one("main").words
+    assert "newer" in (await shop.load(page.one("p.notice a")["href"])).one("table.picks").words
+
+
+async def test_a_plan_that_is_made_again_looks_for_the_same_again(shop: Deletable) -> None:
+    await shop.browser.post(f"/s/{shop.slug}/deletions/", {"which": "all", "meta": "user_id=ana"})
+    plan = await in_database(Deletion.objects.get)
+    with official_saver(shop.place) as saver:
+        chat(saver).invoke({"messages": [HumanMessage("me again")]}, config("newer", user_id="ana"))
+    await shop.act(plan, "again")
+    newer = await in_database(Deletion.objects.get, again_of=plan)
+    assert (newer.threads, newer.found_by) == (3, plan.found_by)
