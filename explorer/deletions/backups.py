@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from django.conf import settings
 from django.utils import timezone
 
+from checkpoints.errors import NotWritable
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -22,7 +24,13 @@ KEPT: Final = timedelta(days=7)
 def folder() -> Path:
     """Return the folder of backups, made for its owner alone."""
     path = Path(settings.EXPLORER_BACKUPS)
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotWritable(
+            f"Backups cannot be kept: {error.strerror}.",
+            advice="EXPLORER_BACKUPS names their folder. Or stop this, and delete without a backup.",
+        ) from None
     return path
 
 
@@ -45,10 +53,12 @@ def is_kept(deletion: Deletion, now: datetime) -> bool:
     return bool(deletion.backup and deletion.backup_until and deletion.backup_until > now)
 
 
-def drop(deletion: Deletion) -> None:
-    """Remove the file of a backup."""
-    if path := path_of(deletion):
+def drop(deletion: Deletion) -> bool:
+    """Remove the file of a backup, and tell whether this server had it."""
+    path = path_of(deletion)
+    if path:
         path.unlink()
+    return path is not None
 
 
 def sweep(now: datetime) -> None:

@@ -7,10 +7,11 @@ import os
 import time
 from base64 import b16decode, b16encode
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from django.db import connection, transaction
 from django.utils import timezone
 
 from checkpoints import stores as open_stores
@@ -41,6 +42,8 @@ TRIES: Final = 40
 AUTOMATIC: Final = frozenset({"reader", "locked", "agent", "room", "found", "failed"})
 STOPPABLE: Final = (Stage.QUEUED, Stage.DELETING)
 OPEN: Final = (Fate.BEGUN, Fate.PLANNED)
+STAYED: Final = "Rows of some threads came back while they were deleted, or their owner keeps them."
+STAYED_ADVICE: Final = "End those conversations, then plan what is still there."
 FINE: Final = {"error": "", "advice": ""}
 NOTHING: Final = "Nothing was deleted: every thread was gone already, or was written to after the plan."
 
@@ -116,7 +119,6 @@ class Carrier:
         with deleting(self._location) as deleter:
             while threads := self._next():
                 self._delete_group(deleter, threads)
-        self._look(now=True)
         fates = set(self._deletion.of.values_list("fate", flat=True))
         self._count_left()
         if fates <= {Fate.CHANGED, Fate.MISSING}:
@@ -145,17 +147,25 @@ class Carrier:
         taken = self._begun_by_others(fresh)
         there = [each for each in fresh if each.thread_id in now and each.thread_key not in taken]
         as_planned = [each for each in there if now[each.thread_id].mark == each.mark]
-        _decide(Fate.MISSING, [each for each in fresh if each not in there])
-        _decide(Fate.CHANGED, [each for each in there if each not in as_planned])
+        self._decide(Fate.MISSING, [each for each in fresh if each not in there])
+        self._decide(Fate.CHANGED, [each for each in there if each not in as_planned])
         self._mark(deleter, as_planned)
-        _decide(Fate.BEGUN, as_planned)
+        self._decide(Fate.BEGUN, as_planned)
         wanted = [*begun, *as_planned]
         if not wanted:
             return
+        self._look(now=True)  # whoever was frozen meanwhile deletes nothing that came since
         removed = deleter.delete([each.thread_id for each in wanted], self._count)
         self._forget_replays([Fate.BEGUN])
-        _decide(Fate.LEFT, [each for each in wanted if each.thread_id in removed.left])
-        _decide(Fate.GONE, [each for each in wanted if each.thread_id not in removed.left])
+        self._decide(Fate.LEFT, [each for each in wanted if each.thread_id in removed.left])
+        self._decide(Fate.GONE, [each for each in wanted if each.thread_id not in removed.left])
+
+    def _decide(self, fate: Fate, threads: Sequence[DeletionThread]) -> None:
+        """Note what has become of threads, as long as this server holds the deletion. Raises NotHeld."""
+        with transaction.atomic():
+            life.renew(self._deletion)
+            changed = DeletionThread.objects.filter(id__in=[thread.id for thread in threads])
+            changed.update(fate=fate, fate_at=timezone.now())
 
     def _begun_by_others(self, threads: Sequence[DeletionThread]) -> set[str]:
         """Return the keys of those threads that another deletion has begun with and will finish."""
@@ -187,11 +197,16 @@ class Carrier:
         gone = known.exclude(state=State.RUNNING)
         if count := gone.count():
             gone.delete()
+            if connection.vendor == "sqlite":  # whose log would keep it for as long as a server has it open
+                with connection.cursor() as cursor:
+                    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             life.save(self._deletion, replays=self._deletion.replays + count)
 
     def _erase(self) -> None:
         """Try to erase; where that has to wait, the deletion has ended all the same and it is tried again."""
         result = self._try_to_erase()
+        if self._deletion.of.filter(fate=Fate.LEFT).exists():
+            result = replace(result, obstacle="elsewhere", reason=STAYED, advice=STAYED_ADVICE)
         told = {"erased": result.done, "obstacle": result.obstacle}
         values = {**self._told_of_erasure(result), **FINE, "watch_next": watch.first()}
         life.end(self._deletion, Stage.DELETED, Outcome.DONE, told, **values)
@@ -282,11 +297,6 @@ class Carrier:
 
 def _pause(tries: int) -> timedelta:
     return RETRY[min(tries, len(RETRY) - 1)]
-
-
-def _decide(fate: Fate, threads: Sequence[DeletionThread]) -> None:
-    ids = [thread.id for thread in threads]
-    DeletionThread.objects.filter(id__in=ids).update(fate=fate, fate_at=timezone.now())
 
 
 def carry_out(deletion: Deletion, leaving: Callable[[], bool] = lambda: False) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from explorer.people.roles import Person
 
 CHUNK: Final = 5_000
+NUL: Final = "Choose the other threads; that one is deleted by checkpoints.deleting, or by the saver."
 COLUMNS: Final = (
     "deletion_id",
     "number",
@@ -67,6 +68,8 @@ def keep(
     """Keep a plan to delete these threads. Raises NothingToDelete."""
     if not threads:
         raise NothingToDelete("No thread is meant.")
+    if connection.vendor == "postgresql" and any("\0" in thread.thread_id for thread in threads):
+        raise NothingToDelete("An id holds a NUL, which the explorer's own database cannot.", advice=NUL)
     times = [at for thread in threads if (at := thread.activity)]
     plan = Deletion(
         id=uuid.uuid4(),

@@ -241,7 +241,8 @@ def _fates(found: Deletion) -> tuple[tuple[str, int], ...]:
     if found.stage not in life.ENDED:
         return ()
     counts = {fate: found.of.filter(fate=fate).count() for fate in Fate}
-    return tuple((FATES.get(fate, "not begun"), number) for fate, number in counts.items() if number)
+    words = {**FATES, Fate.BEGUN: "begun and stopped"}
+    return tuple((words.get(fate, "not begun"), number) for fate, number in counts.items() if number)
 
 
 def _line(slug: str, thread: DeletionThread, now: datetime, found: Deletion) -> ThreadLine:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from explorer.people.roles import Person
 
 CHUNK: Final = 1 << 20
+KEPT_ELSEWHERE: Final = "The server that has made it keeps it for a week."
 
 
 async def deletion(request: HttpRequest, deletion: UUID) -> HttpResponseBase:
@@ -197,7 +198,8 @@ async def _chunks(path: Path) -> AsyncIterator[bytes]:
 
 
 def _drop_backup(found: Deletion) -> None:
-    backups.drop(found)
+    if not backups.drop(found):
+        raise NothingToDelete("This server has no backup of this deletion.", advice=KEPT_ELSEWHERE)
     Deletion.objects.filter(id=found.id).update(backup="", backup_until=None)
 
 

@@ -13,7 +13,7 @@ from explorer import addresses, tilde, writing
 from explorer.database.threads import in_database
 from explorer.deletions import plans
 from explorer.finding import Wanted, wanted
-from explorer.forms import FindForm, PlanForm
+from explorer.forms import FindForm, PlanForm, plain
 from explorer.people.roles import who
 from explorer.reading import read
 from explorer.rendering import screen
@@ -101,7 +101,7 @@ async def plan(request: HttpRequest, store: str) -> HttpResponse:
         raise SelectionRefused("This form cannot be understood.", advice="Go back and correct it.")
     query = ""
     if form.cleaned_data["which"] == "some":
-        chosen = tuple(map(tilde.decode, request.POST.getlist("thread")))
+        chosen = tuple(map(plain, request.POST.getlist("thread")))
         words = (f"{count(len(chosen), 'thread')} {CHOSEN}",)
         asked: Wanted | None = Wanted(Criteria(thread_ids=chosen), words) if chosen else None
     else:

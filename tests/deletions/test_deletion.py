@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
+import uuid
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from django.db import connection
 from django.utils import timezone
 from graphs import AWKWARD, chat, config, official_saver
 from langchain_core.messages import HumanMessage
 
 from checkpoints.bundling import import_bundle
+from checkpoints.deleting import Deleter
 from checkpoints.errors import StoreBusy
 from explorer.database.threads import in_database
 from explorer.deletions import backups, life
+from explorer.deletions.carrying import Carrier, carry_out
 from explorer.deletions.errors import NotAsPlanned
 from explorer.models import AuditEntry, Deletion, Fate, Outcome, Replay, Stage, State
 from explorer.people.roles import Person
@@ -447,3 +452,65 @@ async def test_a_plan_that_is_made_again_looks_for_the_same_again(shop: Deletabl
     await shop.act(plan, "again")
     newer = await in_database(Deletion.objects.get, again_of=plan)
     assert (newer.threads, newer.found_by) == (3, plan.found_by)
+
+
+async def test_who_was_frozen_and_lost_the_deletion_touches_nothing_that_came_since(
+    shop: Deletable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = await shop.plan("chat")
+    await shop.confirm(plan)
+    real, frozen = Deleter.delete, []
+
+    def delete(self: Deleter, *args: Any, **kwargs: Any) -> Any:
+        frozen.append(True)
+        return real(self, *args, **kwargs)
+
+    def taken_over(self: Carrier, *args: Any) -> None:
+        monkeypatch.undo()
+        monkeypatch.setattr(Deleter, "delete", delete)
+        Deletion.objects.filter(id=plan.id).update(attempt=uuid.uuid4())
+        Carrier._mark(self, *args)
+
+    monkeypatch.setattr(Carrier, "_mark", taken_over)
+    held = await in_database(life.take, plan.id)
+    await asyncio.to_thread(carried_out, held)
+    assert frozen == []
+    assert shop.rows_of("chat")
+    assert await fates(plan) == {"chat": Fate.PLANNED}
+
+
+def carried_out(held: Deletion) -> None:
+    try:
+        carry_out(held)
+    finally:
+        connection.close()
+
+
+async def test_rows_that_their_owner_keeps_are_never_called_erased(shop: Deletable) -> None:
+    if isinstance(shop.place, str):
+        body = "$$ BEGIN RETURN NULL; END $$"
+        with psycopg.connect(shop.place) as conn:
+            conn.execute(f"CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS {body}".encode())
+            trigger = "CREATE TRIGGER keep BEFORE DELETE ON checkpoints FOR EACH ROW EXECUTE FUNCTION keep()"
+            conn.execute(trigger.encode())
+    else:
+        with closing(sqlite3.connect(shop.place)) as conn:
+            conn.execute("CREATE TRIGGER keep BEFORE DELETE ON checkpoints BEGIN SELECT RAISE(IGNORE); END")
+    done = await shop.deleted("chat")
+    assert await fates(done) == {"chat": Fate.LEFT}
+    assert done.erased_at is None
+    assert done.left["checkpoints"] > 0
+    assert "came back" in (await shop.load(f"/deletions/{done.id}/")).one("[role=alert]").words
+
+
+async def test_a_backup_that_cannot_be_kept_is_told_before_anything_is_deleted(
+    shop: Deletable, settings: Any, tmp_path: Any
+) -> None:
+    (tmp_path / "in the way").write_text("a file")
+    settings.EXPLORER_BACKUPS = str(tmp_path / "in the way")
+    plan = await shop.plan("chat")
+    await shop.confirm(plan, backup="1")
+    await shop.carry_out()
+    waiting = await shop.again(plan)
+    assert (waiting.stage, waiting.error) == (Stage.QUEUED, "Backups cannot be kept: File exists.")
+    assert shop.rows_of("chat")

@@ -20,7 +20,7 @@ from checkpoints.stores.sqlite.opening import sqlite_uri
 from checkpoints.stores.sqlite.writing import connected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from checkpoints.stores.location import Location
 
@@ -172,17 +172,22 @@ def _rebuilt(conn: sqlite3.Connection, path: str, name: str, *, alone: bool) -> 
 def _lock_out(name: str) -> Erasure:
     return Erasure(
         "agent",
-        f"Others have {name} open. While it is rebuilt they cannot write, and that would take longer than "
-        f"the {LOCKOUT} seconds for which they are kept waiting.",
+        f"Others have {name} open, or may have. While it is rebuilt they cannot write, and that would take "
+        f"longer than the {LOCKOUT} seconds for which they are kept waiting.",
         "Try again when the agent rests, or rebuild it although the agent has to wait.",
     )
 
 
 def _is_alone(path: str) -> bool:
-    """Tell whether no other connection has the file open, for what that is worth a moment later."""
+    """Tell whether no other connection has the file open, for what that is worth a moment later.
+
+    Only in WAL mode does an idle connection hold a lock that tells of it.
+    """
     uri = sqlite_uri(path, "mode=rw")
     with closing(sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)) as conn:
         try:
+            if conn.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+                return False
             conn.execute("PRAGMA locking_mode=EXCLUSIVE")
             conn.execute("BEGIN EXCLUSIVE")
             conn.execute("ROLLBACK")
@@ -217,10 +222,17 @@ def _explained(conn: sqlite3.Connection, found: set[bytes]) -> tuple[set[bytes],
     return live, tuple(elsewhere)
 
 
-def _held_by(conn: sqlite3.Connection, table: str, markers: Iterable[bytes]) -> set[bytes]:
-    quoted = table.replace('"', '""')
+def _held_by(conn: sqlite3.Connection, table: str, markers: Collection[bytes]) -> set[bytes]:
+    """Return the markers that rows of a table hold, all looked for in one walk through it."""
+    quoted, wanted = table.replace('"', '""'), list(markers)
+    if not wanted:
+        return set()
     columns = [column.replace('"', '""') for _, column, *_ in conn.execute(f'PRAGMA table_info("{quoted}")')]
-    parts = [f'instr(CAST("{column}" AS BLOB), ?1)' for column in columns]
-    parts += [f"instr({KEYS}, ?1)"] if table.lower() in OWN else []
-    sql = f'SELECT EXISTS (SELECT 1 FROM "{quoted}" WHERE {" OR ".join(parts)})'  # noqa: S608
-    return {marker for marker in markers if conn.execute(sql, (marker,)).fetchone()[0]}
+    parts = [f'CAST("{column}" AS BLOB)' for column in columns]
+    parts += [KEYS] if table.lower() in OWN else []
+    found = [
+        f"max({' OR '.join(f'instr({part}, ?{number})' for part in parts)})"
+        for number in range(1, len(wanted) + 1)
+    ]
+    row = conn.execute(f'SELECT {", ".join(found)} FROM "{quoted}"', wanted).fetchone()  # noqa: S608
+    return {marker for marker, held in zip(wanted, row, strict=True) if held}
