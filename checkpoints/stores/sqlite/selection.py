@@ -37,7 +37,8 @@ _SCAN = """
 WITH RECURSIVE ids(id) AS (
     SELECT min(thread_id) FROM {table} {start}
     UNION ALL
-    SELECT (SELECT min(thread_id) FROM {table} WHERE thread_id > ids.id) FROM ids WHERE id IS NOT NULL
+    SELECT (SELECT thread_id FROM {table} WHERE thread_id > ids.id ORDER BY thread_id LIMIT 1)
+    FROM ids WHERE id IS NOT NULL
     LIMIT {scan}
 )
 SELECT {key}, {place} FROM ids WHERE id IS NOT NULL
@@ -205,7 +206,7 @@ def _scanned(schema: Schema, table: str, place: str, prefix: str) -> Operation[l
         last = ThreadKey(*rows[-1][:2]) if rows else None
         # A table may compare without regard to case, so what begins otherwise may stand among the others.
         if len(rows) < SCAN or last is None or not last.begins(prefix, any_case=True):
-            return [(at, key) for at, key in found if key.begins(prefix)]
+            return [(at, key) for at, key in found if key.begins(prefix)] if prefix else found
         term, value = _bound(last, 1)
         start, bound = f"WHERE thread_id > {term}", (value,)
 
