@@ -30,6 +30,7 @@ ACTIONS: Final = (
     "erase",
     "stop",
     "discard",
+    "drop-backup",
     "export",
     "login",
     "logout",

@@ -172,8 +172,16 @@ def end(held: Deletion, stage: Stage, outcome: Outcome, told: Mapping[str, Any],
     """End it, and note in the audit how: both or nothing. Raises NotAudited, and NotHeld."""
     save(held, stage=stage, ended_at=timezone.now(), **values)
     entry = entry_of(held, author(held))
-    entry.add(stage=stage.value, left=held.left, **told)
+    entry.add(stage=stage.value, **_left(held), **told)
     entry.write(outcome, durable=False)
+
+
+def _left(deletion: Deletion) -> dict[str, int]:
+    left = deletion.left
+    if left is None:
+        return {}
+    rows = sum(left[table] for table in ("checkpoints", "writes", "blobs"))
+    return {"threads_left": left["threads"], "rows_left": rows}
 
 
 def forget_old_plans(now: datetime) -> None:

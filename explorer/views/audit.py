@@ -43,6 +43,7 @@ class ActionLine:
     thread: str
     thread_href: str
     details: tuple[tuple[str, str], ...]
+    href: str
     at: str
     ago: str
 
@@ -152,6 +153,7 @@ def _line(action: trail.Action, known: Mapping[str, str]) -> ActionLine:
         thread=begun.thread_id,
         thread_href=addresses.timeline(slug, begun.thread_id) if slug and begun.thread_id else "",
         details=trail.in_words(details.items()),
+        href=addresses.deletion(id) if (id := details.get("deletion") or details.get("backup_of")) else "",
         at=exact(begun.at),
         ago=ago(begun.at, datetime.now(UTC)),
     )

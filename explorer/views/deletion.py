@@ -117,7 +117,7 @@ async def _acted(request: HttpRequest, id: UUID) -> HttpResponseBase:
         case "backup":
             return await _backup(person, found)
         case "drop-backup":
-            async with audited(person, "delete", store=found.store, details={"backup_of": str(id)}):
+            async with audited(person, "drop-backup", store=found.store, details={"backup_of": str(id)}):
                 await in_database(_drop_backup, found)
     runner.wake()
     return writing.done(addresses.deletion(id))

@@ -172,7 +172,9 @@ async def test_it_is_in_the_audit_before_and_after_without_any_state(shop: Delet
     assert [row.outcome for row in rows] == [Outcome.BEGUN, Outcome.DONE]
     assert rows[0].thread_id == "chat"
     assert rows[0].details["reason"] == "by mail"
-    assert rows[1].details["left"]["threads"] == 0
+    assert (rows[1].details["threads_left"], rows[1].details["rows_left"]) == (0, 0)
+    page = await shop.load("/audit/")
+    assert f"/deletions/{done.id}/" in [link["href"] for link in page.find("td.why a")]
 
 
 async def test_without_an_audit_nothing_is_deleted(shop: Deletable, monkeypatch: pytest.MonkeyPatch) -> None:
