@@ -12,13 +12,17 @@ from django.utils import timezone
 from explorer import addresses, stores
 from explorer.database.threads import in_database
 from explorer.deletions import watch
+from explorer.finding import shown_to
 from explorer.forms import DeletionsParameters
 from explorer.models import Deletion, Stage
+from explorer.people.roles import who
 from explorer.rendering import screen
 from explorer.wording import ago, count, exact, size
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
+
+    from explorer.people.roles import Person
 
 SHOWN = 50
 TONES = {Stage.DELETED: "good", Stage.VOID: "wait", Stage.STOPPED: "wait"}
@@ -56,11 +60,11 @@ class DeletionsScreen:
 
 
 async def deletions(request: HttpRequest) -> HttpResponse:
-    shown = await in_database(_screen, DeletionsParameters.read(request.GET))
+    shown = await in_database(_screen, who(request), DeletionsParameters.read(request.GET))
     return screen(request, "deletions/page.html", "deletions/_list.html", {"screen_of": shown})
 
 
-def _screen(asked: dict[str, Any]) -> DeletionsScreen:
+def _screen(person: Person, asked: dict[str, Any]) -> DeletionsScreen:
     slug = asked["store"] or ""
     known = stores.registered()
     rows = Deletion.objects.all()
@@ -73,7 +77,7 @@ def _screen(asked: dict[str, Any]) -> DeletionsScreen:
     page = list(rows[: SHOWN + 1])
     older = addresses.deletions(store=slug, before=str(page[SHOWN - 1].id)) if len(page) > SHOWN else ""
     return DeletionsScreen(
-        lines=tuple(_line(each) for each in page[:SHOWN]),
+        lines=tuple(_line(person, each) for each in page[:SHOWN]),
         store=slug,
         stores=tuple(known),
         older=older,
@@ -88,7 +92,7 @@ def _found(text: str | None) -> Deletion | None:
         return None
 
 
-def _line(each: Deletion) -> DeletionLine:
+def _line(person: Person, each: Deletion) -> DeletionLine:
     one = each.of.first() if each.threads == 1 else None
     at = each.confirmed_at or each.planned_at
     back = watch.returned(each).count() if each.stage == Stage.DELETED else 0
@@ -97,7 +101,7 @@ def _line(each: Deletion) -> DeletionLine:
     return DeletionLine(
         href=addresses.deletion(each.id),
         what=(one.thread_id or "(empty id)") if one else count(each.threads, "thread"),
-        found="" if one else ", ".join(each.found_by)[:200],
+        found="" if one else ", ".join(shown_to(person, each.found_by))[:200],
         stage=each.stage,
         tone=TONES.get(Stage(each.stage), "loop" if each.stage != Stage.PLANNED else ""),
         erased=state,
