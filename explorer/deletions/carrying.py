@@ -94,7 +94,9 @@ class Carrier:
         """End it before its end. Where the store is away, nobody can say what is left."""
         deletion = self._deletion
         with suppress(StoreError):
-            self._count_left()
+            there = self._count_left()
+            begun = deletion.of.filter(fate=Fate.BEGUN)
+            self._decide(Fate.GONE, [each for each in begun if each.thread_id not in there])
         told = {"stopped_by": deletion.stopped_by}
         life.end(deletion, Stage.STOPPED, Outcome.DONE, told, retry_at=None, watch_next=watch.first(), **FINE)
 
@@ -170,7 +172,9 @@ class Carrier:
     def _begun_by_others(self, threads: Sequence[DeletionThread]) -> set[str]:
         """Return the keys of those threads that another deletion has begun with and will finish."""
         keys = [thread.thread_key for thread in threads]
-        begun = DeletionThread.objects.filter(thread_key__in=keys, fate=Fate.BEGUN)
+        begun = DeletionThread.objects.filter(
+            thread_key__in=keys, fate=Fate.BEGUN, deletion__stage=Stage.DELETING
+        )
         return set(begun.exclude(deletion=self._deletion).values_list("thread_key", flat=True))
 
     def _mark(self, deleter: Deleter, threads: Sequence[DeletionThread]) -> None:
@@ -205,8 +209,6 @@ class Carrier:
     def _erase(self) -> None:
         """Try to erase; where that has to wait, the deletion has ended all the same and it is tried again."""
         result = self._try_to_erase()
-        if self._deletion.of.filter(fate=Fate.LEFT).exists():
-            result = replace(result, obstacle="elsewhere", reason=STAYED, advice=STAYED_ADVICE)
         told = {"erased": result.done, "obstacle": result.obstacle}
         values = {**self._told_of_erasure(result), **FINE, "watch_next": watch.first()}
         life.end(self._deletion, Stage.DELETED, Outcome.DONE, told, **values)
@@ -215,9 +217,12 @@ class Carrier:
         self._look(now=True)
         markers = [b16decode(marker) for marker in self._deletion.markers]
         try:
-            return erase(self._location, markers, insist=self._deletion.insist)
+            result = erase(self._location, markers, insist=self._deletion.insist)
         except StoreError as error:  # the rows are gone all the same
             return Erasure("failed", error.sentence, error.advice)
+        if watch.returned(self._deletion).filter(fate=Fate.LEFT).exists():
+            return replace(result, obstacle="elsewhere", reason=STAYED, advice=STAYED_ADVICE)
+        return result
 
     def _told_of_erasure(self, result: Erasure) -> dict[str, object]:
         deletion = self._deletion
@@ -258,8 +263,11 @@ class Carrier:
     def _held(self, thread_ids: Iterable[str]) -> dict[str, Held]:
         return self._loop.run(held(self._location, list(thread_ids)))
 
-    def _count_left(self) -> None:
-        """Count again what the store has of all threads of the plan, by table: what the receipt shows."""
+    def _count_left(self) -> Mapping[str, Held]:
+        """Count again what the store has of all threads of the plan, by table: what the receipt shows.
+
+        Return what it has, by thread.
+        """
         now = self._held(self._deletion.of.values_list("thread_id", flat=True))
         left = {
             "threads": len(now),
@@ -269,6 +277,7 @@ class Carrier:
         }
         watch.keep(self._deletion, now)
         life.save(self._deletion, left={**left, "fits": self._fitting(now)})
+        return now
 
     def _fitting(self, left: Mapping[str, Held]) -> int:
         """Count the threads that fit what was looked for and are not in the plan: they came meanwhile."""

@@ -418,6 +418,8 @@ async def test_a_plan_that_was_confirmed_is_not_discarded(shop: Deletable) -> No
 async def test_a_thread_that_another_deletion_has_begun_with_is_left_to_it(shop: Deletable) -> None:
     mine, yours = await shop.plan("chat"), await shop.plan("chat")
     await shop.confirm(yours)
+    held = {"stage": Stage.DELETING, "lease_until": timezone.now() + timezone.timedelta(minutes=1)}
+    await in_database(lambda: Deletion.objects.filter(id=mine.id).update(**held))
     await in_database(lambda: mine.of.update(fate=Fate.BEGUN))
     await shop.carry_out()
     assert await fates(yours) == {"chat": Fate.MISSING}
@@ -502,6 +504,9 @@ async def test_rows_that_their_owner_keeps_are_never_called_erased(shop: Deletab
     assert await fates(done) == {"chat": Fate.LEFT}
     assert done.erased_at is None
     assert done.left["checkpoints"] > 0
+    await shop.act(done, "erase")
+    await shop.carry_out()
+    assert (await shop.again(done)).erased_at is None
     assert "came back" in (await shop.load(f"/deletions/{done.id}/")).one("[role=alert]").words
 
 
@@ -516,3 +521,23 @@ async def test_a_backup_that_cannot_be_kept_is_told_before_anything_is_deleted(
     waiting = await shop.again(plan)
     assert (waiting.stage, waiting.error) == (Stage.QUEUED, "Backups cannot be kept: File exists.")
     assert shop.rows_of("chat")
+
+
+async def test_what_was_begun_when_it_stopped_is_told_as_it_is_and_can_be_deleted_then(
+    shop: Deletable,
+) -> None:
+    plan = await shop.plan("chat", "nested")
+    await shop.confirm(plan)
+    await in_database(lambda: Deletion.objects.filter(id=plan.id).update(stage=Stage.DELETING))
+    await in_database(lambda: plan.of.update(fate=Fate.BEGUN))
+    with official_saver(shop.place) as saver:
+        saver.delete_thread("chat")
+    await shop.act(plan, "stop")
+    await shop.carry_out()
+    assert await fates(plan) == {"chat": Fate.GONE, "nested": Fate.BEGUN}
+    await shop.act(plan, "again")
+    newer = await in_database(Deletion.objects.get, again_of=plan)
+    assert (await shop.confirm(newer)).status_code == 303
+    await shop.carry_out()
+    assert await fates(newer) == {"nested": Fate.GONE}
+    assert shop.rows_of("nested") == 0
