@@ -127,10 +127,6 @@ def deletions(*, store: str = "", before: str = "") -> str:
     return "/deletions/" + _query(store=store, before=before)
 
 
-def receipt(id: object) -> str:
-    return f"/deletions/{id}/receipt.json"
-
-
 def raw(store: str, thread: str, id: str, *, ns: str = "", download: bool = False) -> str:
     return _checkpoint(store, thread, id) + "raw/" + _query(ns=ns, download="1" if download else "")
 

@@ -309,6 +309,20 @@ class Deletion(models.Model):
     def __str__(self) -> str:
         return f"deletion {self.id}"
 
+    @property
+    def rows(self) -> int:
+        """How many rows were to go."""
+        return sum(held["rows"] for held in self.tables.values())
+
+    @property
+    def bytes(self) -> int:
+        return sum(held["bytes"] for held in self.tables.values())
+
+    @property
+    def only(self) -> DeletionThread | None:
+        """The thread, where there is one."""
+        return self.of.first() if self.threads == 1 else None
+
 
 class Fate(models.TextChoices):
     """What has become of a thread of a deletion.
@@ -343,7 +357,6 @@ class DeletionThread(models.Model):
     fate = models.CharField(max_length=16, choices=Fate.choices, default=Fate.PLANNED)
     fate_at = models.DateTimeField(null=True)
     returned_rows = models.PositiveIntegerField(default=0)
-    returned_newest = models.TextField(default="")
 
     class Meta:
         ordering: ClassVar = ["number"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from checkpoints.deleting.erasure import Erasure, erase
 from checkpoints.deleting.forecast import Forecast, forecast
@@ -12,6 +13,7 @@ from checkpoints.deleting.threads import Deleter, Removed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from checkpoints.stores.location import Location
 
@@ -35,28 +37,19 @@ def deleting(location: Location) -> Iterator[Deleter]:
 
     Nothing is created and nothing migrated, and nothing is locked but while a batch is deleted.
     """
-    if location.kind == "sqlite":
-        from checkpoints.stores.sqlite.deleting import opened as opened_sqlite
-
-        with opened_sqlite(location) as tables:
-            yield Deleter(tables)
-        return
-    from checkpoints.stores.postgres.deleting import opened as opened_postgres  # it needs psycopg
-
-    with opened_postgres(location) as found:
-        yield Deleter(found)
+    with _opened(location, "deleting") as tables:
+        yield Deleter(tables)
 
 
 @contextmanager
 def pruning(location: Location) -> Iterator[Pruner]:
     """Open a store to delete from it what the newest checkpoints do not need. Raises what `deleting` does."""
-    if location.kind == "sqlite":
-        from checkpoints.stores.sqlite.pruning import opened as opened_sqlite
+    with _opened(location, "pruning") as tables:
+        yield Pruner(tables)
 
-        with opened_sqlite(location) as tables:
-            yield Pruner(tables)
-        return
-    from checkpoints.stores.postgres.pruning import opened as opened_postgres  # it needs psycopg
 
-    with opened_postgres(location) as found:
-        yield Pruner(found)
+def _opened(location: Location, what: str) -> AbstractContextManager[Any]:
+    """Open the tables of a kind of store; those of PostgreSQL are imported when they are needed."""
+    opened = import_module(f"checkpoints.stores.{location.kind}.{what}").opened
+    tables: AbstractContextManager[Any] = opened(location)
+    return tables

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from checkpoints.deleting.threads import Deleter, Part, Tables
+from checkpoints.deleting.threads import Deleter, Gone, Part, Tables
 from checkpoints.errors import PruneRefused
 
 if TYPE_CHECKING:
@@ -37,16 +36,11 @@ class PrunedTables(Tables, Protocol):
 
 
 @dataclass(slots=True)
-class Pruned:
-    """What was deleted: rows by table, of so many threads. `refused` threads stayed whole, with the reason.
+class Pruned(Gone):
+    """What was deleted, of so many threads. `refused` threads stayed whole, with the reason."""
 
-    `longest` is for how many seconds others were kept out at most.
-    """
-
-    rows: Counter[str] = field(default_factory=Counter)
     threads: int = 0
     refused: dict[str, PruneRefused] = field(default_factory=dict)
-    longest: float = 0.0
 
 
 class Pruner(Deleter):
@@ -67,13 +61,7 @@ class Pruner(Deleter):
         after each transaction; what it raises stops it there, and pruning again goes on. Raises a StoreError.
         """
         pruned = Pruned()
-
-        def went(rows: Mapping[str, int], weight: int, seconds: float) -> None:
-            pruned.rows.update(rows)
-            pruned.longest = max(pruned.longest, seconds)
-            told(rows)
-            self._pace.took(weight, seconds)
-
+        went = self._counting(pruned, told)
         ids = list(thread_ids)
         for start in range(0, len(ids), THREADS):
             dooms = list(self._doomed(ids[start : start + THREADS], pruned))

@@ -74,12 +74,18 @@ class Tables(Protocol):
 
 
 @dataclass(slots=True)
-class Removed:
-    """What was deleted: rows by table; and the threads that have rows all the same, which came meanwhile."""
+class Gone:
+    """What was deleted: rows by table. `longest` is for how many seconds others were kept out at most."""
 
     rows: Counter[str] = field(default_factory=Counter)
-    left: set[str] = field(default_factory=set)
     longest: float = 0.0
+
+
+@dataclass(slots=True)
+class Removed(Gone):
+    """What was deleted, and the threads that have rows all the same, which came meanwhile."""
+
+    left: set[str] = field(default_factory=set)
 
 
 class Deleter:
@@ -106,13 +112,7 @@ class Deleter:
         there, and what is left of a thread is an older state of it. Raises a StoreError.
         """
         removed = Removed()
-
-        def went(rows: Mapping[str, int], weight: int, seconds: float) -> None:
-            removed.rows.update(rows)
-            removed.longest = max(removed.longest, seconds)
-            told(rows)
-            self._pace.took(weight, seconds)
-
+        went = self._counting(removed, told)
         left: Collection[str] = thread_ids
         for _ in range(PASSES):
             self._delete_checkpoints(left, went)
@@ -122,6 +122,17 @@ class Deleter:
                 break
         removed.left = set(left)
         return removed
+
+    def _counting(self, gone: Gone, told: Callable[[Mapping[str, int]], None]) -> Went:
+        """Return what is called after each transaction: it counts, tells, and rests as long as that took."""
+
+        def went(rows: Mapping[str, int], weight: int, seconds: float) -> None:
+            gone.rows.update(rows)
+            gone.longest = max(gone.longest, seconds)
+            told(rows)
+            self._pace.took(weight, seconds)
+
+        return went
 
     def _delete_checkpoints(self, thread_ids: Collection[str], went: Went) -> None:
         """Delete the checkpoints that there are now, a window of each thread after the other."""

@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from checkpoints.stores.selection import TABLES
 from explorer import stores
 from explorer.audit import Entry
 from explorer.deletions.errors import NoDeletion, NotAsPlanned
@@ -67,9 +68,8 @@ def confirm(plan: Deletion, person: Person, reason: str, *, backup: bool) -> Non
 
 def entry_of(deletion: Deletion, person: Person, **details: Any) -> Entry:
     """Return the entry of the audit for a deletion, whose id is that of the action."""
-    thread = deletion.of.first() if deletion.threads == 1 else None
-    rows = sum(held["rows"] for held in deletion.tables.values())
-    told = {"deletion": str(deletion.id), "threads": deletion.threads, "rows": rows, **details}
+    thread = deletion.only
+    told = {"deletion": str(deletion.id), "threads": deletion.threads, "rows": deletion.rows, **details}
     return Entry(
         person, "delete", deletion.store, thread.thread_id if thread else "", details=told, id=deletion.id
     )
@@ -180,7 +180,7 @@ def _left(deletion: Deletion) -> dict[str, int]:
     left = deletion.left
     if left is None:
         return {}
-    rows = sum(left[table] for table in ("checkpoints", "writes", "blobs"))
+    rows = sum(left[table] for table in TABLES)
     return {"threads_left": left["threads"], "rows_left": rows}
 
 

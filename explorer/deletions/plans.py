@@ -39,7 +39,6 @@ COLUMNS: Final = (
     "mark",
     "fate",
     "returned_rows",
-    "returned_newest",
 )
 
 
@@ -130,7 +129,6 @@ def _row(store: str, thread: Held) -> tuple[str | int, ...]:
         thread.mark,
         Fate.PLANNED.value,
         0,
-        "",
     )
 
 

@@ -12,6 +12,7 @@ from checkpoints.snapshot import id_time
 from explorer import addresses, stores, writing
 from explorer.database.threads import in_database
 from explorer.deletions import plans
+from explorer.deletions.screen import BUSY, NAMED
 from explorer.models import Deletion, Replay, State
 from explorer.people.roles import DEVELOPER, Permission
 from explorer.reading import read
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from explorer.people.roles import Person
 
 TYPED: Final = 100  # characters of an id that one may be asked to type
-BUSY: Final = timedelta(minutes=5)
-NAMED: Final = 12
 # A large plan is not compared again as soon as it is made: whoever confirms it finds out, too.
 FRESH: Final = timedelta(minutes=1)
 FEW: Final = 1_000  # threads
@@ -88,7 +87,7 @@ async def question(person: Person, plan: Deletion, found: plans.Changes | None =
 
 def expected(plan: Deletion) -> tuple[str, str]:
     """Return what is to be typed and its name: the id of one thread that can be typed, or the number."""
-    one = plan.of.first() if plan.threads == 1 else None
+    one = plan.only
     if one and one.thread_id.isprintable() and 0 < len(one.thread_id.strip()) <= TYPED:
         return one.thread_id, "the thread's id"
     return str(plan.threads), "the number of threads"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from django.db.models import Count
 from django.utils import timezone
 
 from checkpoints.snapshot import id_time
@@ -54,12 +55,10 @@ class TableLine:
 class ThreadLine:
     """One thread of a deletion."""
 
-    number: int
     id: str
     href: str
     rows: str
     size: str
-    namespaces: str
     ago: str
     exact: str
     fate: str
@@ -77,7 +76,6 @@ class Erased:
     reason: str = ""
     advice: str = ""
     searched: str = ""
-    locked: str = ""
     again: str = ""
     may_insist: bool = False
 
@@ -128,7 +126,7 @@ class DeletionScreen:
     namespaces: str
     newest: str
     newest_ago: str
-    left: int | None
+    left: bool
     fates: tuple[tuple[str, int], ...]
     lines: tuple[ThreadLine, ...]
     older: str
@@ -155,7 +153,6 @@ def deletion_screen(found: Deletion, after: int = 0) -> DeletionScreen:
     now = timezone.now()
     slug, _ = stores.by_key().get(found.store, ("", None))
     rows = list(found.of.filter(number__gt=after)[: SHOWN + 1])
-    one = found.of.first() if found.threads == 1 else None
     returned = list(watch.returned(found).values_list("thread_id", flat=True)[: NAMED + 1])
     return DeletionScreen(
         id=str(found.id),
@@ -169,7 +166,7 @@ def deletion_screen(found: Deletion, after: int = 0) -> DeletionScreen:
         server=found.store.startswith("postgresql"),
         threads=found.threads,
         counted=count(found.threads, "thread"),
-        what=(one.thread_id or "(empty id)") if one else count(found.threads, "thread"),
+        what=named(found),
         found_by=tuple(found.found_by),
         find_href=f"{addresses.find(slug)}?{found.query}" if slug and found.query else "",
         fits=(found.left or {}).get("fits", 0),
@@ -183,12 +180,12 @@ def deletion_screen(found: Deletion, after: int = 0) -> DeletionScreen:
         took=_took(found),
         stopped_by=found.stopped_by,
         tables=_tables(found),
-        rows=count(_rows(found), "row"),
-        size=size(sum(held["bytes"] for held in found.tables.values())),
+        rows=count(found.rows, "row"),
+        size=size(found.bytes),
         namespaces=f"{found.namespaces:,}",
         newest=exact(found.newest_at) if found.newest_at else "",
         newest_ago=ago(found.newest_at, now) if found.newest_at else "",
-        left=sum(found.left[table] for table in TABLES) if found.left is not None else None,
+        left=found.left is not None,
         fates=_fates(found),
         lines=tuple(_line(slug, thread, now, found) for thread in rows[:SHOWN]),
         older=addresses.deletion(found.id, after=rows[SHOWN - 1].number) if len(rows) > SHOWN else "",
@@ -219,8 +216,10 @@ def _took(found: Deletion) -> str:
     return duration(found.ended_at - found.started_at).lstrip("+")
 
 
-def _rows(found: Deletion) -> int:
-    return sum(held["rows"] for held in found.tables.values())
+def named(deletion: Deletion) -> str:
+    """Name what is deleted: the thread, or how many."""
+    one = deletion.only
+    return (one.thread_id or "(empty id)") if one else count(deletion.threads, "thread")
 
 
 def _tables(found: Deletion) -> tuple[TableLine, ...]:
@@ -240,9 +239,9 @@ def _fates(found: Deletion) -> tuple[tuple[str, int], ...]:
     """Count the threads by what has become of them, where not all of them went as planned."""
     if found.stage not in life.ENDED:
         return ()
-    counts = {fate: found.of.filter(fate=fate).count() for fate in Fate}
+    counts = dict(found.of.order_by().values_list("fate").annotate(Count("id")))
     words = {**FATES, Fate.BEGUN: "begun and stopped"}
-    return tuple((words.get(fate, "not begun"), number) for fate, number in counts.items() if number)
+    return tuple((words.get(fate, "not begun"), counts[fate]) for fate in Fate if fate in counts)
 
 
 def _line(slug: str, thread: DeletionThread, now: datetime, found: Deletion) -> ThreadLine:
@@ -250,12 +249,10 @@ def _line(slug: str, thread: DeletionThread, now: datetime, found: Deletion) -> 
     fate = Fate(thread.fate)
     returned = thread.returned_rows
     return ThreadLine(
-        number=thread.number,
         id=thread.thread_id or "(empty id)",
         href=addresses.timeline(slug, thread.thread_id) if slug else "",
         rows=f"{thread.checkpoints + thread.writes + thread.blobs:,}",
         size=size(thread.bytes),
-        namespaces=f"{thread.namespaces:,}",
         ago=ago(at, now) if at else "",
         exact=exact(at),
         fate=FATES.get(fate, "" if found.stage == Stage.PLANNED else "not begun"),
@@ -269,12 +266,12 @@ def progress(found: Deletion) -> Progress:
     """Tell how far a deletion is."""
     texts = {
         Stage.QUEUED: "making a backup" if found.wants_backup and not found.backup else "about to begin",
-        Stage.DELETING: f"{min(found.removed, _rows(found)):,} of {_rows(found):,} rows deleted",
+        Stage.DELETING: f"{min(found.removed, found.rows):,} of {found.rows:,} rows deleted",
         Stage.ERASING: "all rows are deleted; the file is rebuilt and searched",
     }
     return Progress(
-        done=min(found.removed, _rows(found)),
-        total=max(1, _rows(found)),
+        done=min(found.removed, found.rows),
+        total=max(1, found.rows),
         text=texts.get(Stage(found.stage), ""),
         waits=found.error,
         advice=found.advice,
@@ -290,14 +287,15 @@ def _erased(found: Deletion, now: datetime) -> Erased:
         f"{count(told['markers'], 'trace')} of it looked for in {size(told['bytes'])} of files, none found"
     )
     if found.erased_at:
-        return Erased("erased", exact(found.erased_at), searched=searched, locked=f"{told['seconds']:.1f} s")
-    again = found.retry_at and (ago(now, found.retry_at) if found.retry_at > now else "")
+        return Erased("erased", exact(found.erased_at), searched=searched)
+    again = ""
+    if found.retry_at:
+        wait = found.retry_at - now
+        again = f"in {duration(wait).lstrip('+')}" if found.retry_at > now else "now"
     return Erased(
         "out of reach" if told["obstacle"] == "server" else "not erased yet",
         reason=told["reason"],
         advice=told["advice"],
-        again=(f"in {duration(found.retry_at - now).lstrip('+')}" if again and found.retry_at else "now")
-        if found.retry_at
-        else "",
+        again=again,
         may_insist=told["obstacle"] in INSISTED,
     )

@@ -43,11 +43,11 @@ def watched(deletion: Deletion) -> list[str]:
 def keep(deletion: Deletion, now: Mapping[str, Held]) -> None:
     """Keep which threads came back, and how much there is of them."""
     back = Q(thread_id__in=list(now)) | Q(returned_rows__gt=0)
-    for thread in deletion.of.filter(back, fate__in=WATCHED):
+    threads = list(deletion.of.filter(back, fate__in=WATCHED))
+    for thread in threads:
         held = now.get(thread.thread_id)
         thread.returned_rows = held.rows if held else 0
-        thread.returned_newest = held.newest if held else ""
-        thread.save(update_fields=["returned_rows", "returned_newest"])
+    DeletionThread.objects.bulk_update(threads, ["returned_rows"], batch_size=500)
 
 
 def returned(deletion: Deletion) -> QuerySet[DeletionThread]:

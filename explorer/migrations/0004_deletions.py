@@ -117,7 +117,6 @@ class Migration(migrations.Migration):
                 ),
                 ("fate_at", models.DateTimeField(null=True)),
                 ("returned_rows", models.PositiveIntegerField(default=0)),
-                ("returned_newest", models.TextField(default="")),
                 (
                     "deletion",
                     models.ForeignKey(

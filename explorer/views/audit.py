@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, cast
-
-from django.http import StreamingHttpResponse
 
 from explorer import addresses, stores, tilde, trail
 from explorer.audit import audited
@@ -19,14 +16,15 @@ from explorer.forms import AuditParameters
 from explorer.models import Outcome
 from explorer.people.roles import who
 from explorer.rendering import screen
+from explorer.sending import attachment
 from explorer.wording import ago, exact
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
-IN_MEMORY, CHUNK = 4 << 20, 1 << 16
+IN_MEMORY = 4 << 20  # bytes
 TONES = {"done": "good", "refused": "wait", "failed": "bad", "begun": "loop"}
 
 
@@ -80,9 +78,7 @@ async def export(request: HttpRequest) -> StreamingHttpResponse:
         async with audited(who(request), "export", details=told) as entry:
             entry.add(rows=await in_database(_written, wanted(asked), file, as_csv=as_csv))
         unfinished.pop_all()  # the response closes it
-    response = StreamingHttpResponse(Parts(file), content_type=f"{kind}; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="audit-{datetime.now(UTC):%Y-%m-%d}.{ending}"'
-    return response
+    return attachment(file, f"audit-{datetime.now(UTC):%Y-%m-%d}.{ending}", f"{kind}; charset=utf-8")
 
 
 def wanted(asked: Mapping[str, Any]) -> trail.Wanted:
@@ -104,20 +100,6 @@ def _written(of: trail.Wanted, file: IO[bytes], *, as_csv: bool) -> int:
     text.detach()
     file.seek(0)
     return rows
-
-
-class Parts:
-    """A file as a response sends it, which closes it at the end, or where nobody waits for it any more."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while part := await asyncio.to_thread(self._file.read, CHUNK):
-            yield part
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def _screen(asked: Mapping[str, Any]) -> AuditScreen:

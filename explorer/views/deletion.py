@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpResponse, JsonResponse
 
 from checkpoints.selection import Criteria, select
 from explorer import addresses, stores, writing
@@ -25,19 +24,17 @@ from explorer.people.roles import EXPORT, require, who
 from explorer.reading import read
 from explorer.receipt import receipt as receipt_of
 from explorer.rendering import screen
+from explorer.sending import attachment
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
     from uuid import UUID
 
-    from django.http import HttpRequest
+    from django.http import HttpRequest, StreamingHttpResponse
     from django.http.response import HttpResponseBase
 
     from checkpoints.stores import Location
     from explorer.people.roles import Person
 
-CHUNK: Final = 1 << 20
 KEPT_ELSEWHERE: Final = "The server that has made it keeps it for a week."
 
 
@@ -185,16 +182,10 @@ async def _backup(person: Person, found: Deletion) -> StreamingHttpResponse:
             "There is no backup of this deletion here.", advice="It is kept for a week, by one server."
         )
     async with audited(person, "export", store=found.store, details={"backup_of": str(found.id)}):
-        response = StreamingHttpResponse(_chunks(path), content_type="application/vnd.sqlite3")
+        file = path.open("rb")  # the response closes it
+    response = attachment(file, f"deleted-{found.id}.sqlite", "application/vnd.sqlite3")
     response.headers["Content-Length"] = path.stat().st_size
-    response.headers["Content-Disposition"] = f'attachment; filename="deleted-{found.id}.sqlite"'
     return response
-
-
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := await asyncio.to_thread(file.read, CHUNK):
-            yield chunk
 
 
 def _drop_backup(found: Deletion) -> None:

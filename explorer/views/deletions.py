@@ -12,6 +12,7 @@ from django.utils import timezone
 from explorer import addresses, stores
 from explorer.database.threads import in_database
 from explorer.deletions import watch
+from explorer.deletions.screen import named
 from explorer.finding import shown_to
 from explorer.forms import DeletionsParameters
 from explorer.models import Deletion, Stage
@@ -93,21 +94,19 @@ def _found(text: str | None) -> Deletion | None:
 
 
 def _line(person: Person, each: Deletion) -> DeletionLine:
-    one = each.of.first() if each.threads == 1 else None
     at = each.confirmed_at or each.planned_at
     back = watch.returned(each).count() if each.stage == Stage.DELETED else 0
     state, tone = _erased(each)
-    held = each.tables.values()
     return DeletionLine(
         href=addresses.deletion(each.id),
-        what=(one.thread_id or "(empty id)") if one else count(each.threads, "thread"),
-        found="" if one else ", ".join(shown_to(person, each.found_by))[:200],
+        what=named(each),
+        found="" if each.threads == 1 else ", ".join(shown_to(person, each.found_by))[:200],
         stage=each.stage,
         tone=TONES.get(Stage(each.stage), "loop" if each.stage != Stage.PLANNED else ""),
         erased=state,
         erased_tone=tone,
         store=each.store_name,
-        rows=f"{count(sum(t['rows'] for t in held), 'row')}, {size(sum(t['bytes'] for t in held))}",
+        rows=f"{count(each.rows, 'row')}, {size(each.bytes)}",
         by=each.confirmed_by or each.planned_by,
         reason=each.reason,
         at=exact(at),

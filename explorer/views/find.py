@@ -23,8 +23,6 @@ from explorer.wording import ago, count, exact, size
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse, QueryDict
 
-    from checkpoints.stores import Store
-
 SHOWN = 200  # threads of a page; a plan takes all that were found
 MISSING = 20
 LONGEST = 4_000  # characters of a query; proxies take 8,000 for an address and its cookies
@@ -62,7 +60,6 @@ class FindScreen:
     missing: tuple[str, ...] = ()
     missing_count: int = 0
     unnamed: int = 0
-    seconds: str = ""
 
 
 async def find(request: HttpRequest, store: str) -> HttpResponse:
@@ -71,7 +68,7 @@ async def find(request: HttpRequest, store: str) -> HttpResponse:
     if request.method == "POST" and 0 < len(query := _query(request.POST)) < LONGEST:
         return writing.done(f"{addresses.find(store)}?{query}")
     form = FindForm(request.POST or request.GET or None)
-    shown = FindScreen(searched=False, words=(), refusal=await read(who(request), location, _refusal))
+    shown = FindScreen(searched=False, words=(), refusal=await read(who(request), location, writing.refusal))
     if form.is_bound and form.is_valid():
         try:
             asked = wanted(who(request), form.cleaned_data)
@@ -122,10 +119,6 @@ async def plan(request: HttpRequest, store: str) -> HttpResponse:
     return writing.done(addresses.deletion(kept.id))
 
 
-async def _refusal(opened: Store) -> str:
-    return await writing.refusal(opened)
-
-
 def _screen(store: str, asked: Wanted, found: Selection, refusal: str) -> FindScreen:
     now = datetime.now(UTC)
     threads = found.threads
@@ -143,7 +136,6 @@ def _screen(store: str, asked: Wanted, found: Selection, refusal: str) -> FindSc
         missing=found.missing[:MISSING],
         missing_count=len(found.missing),
         unnamed=len(found.unnamed),
-        seconds=f"{found.seconds:.1f}",
     )
 
 

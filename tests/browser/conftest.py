@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import sync_playwright
 
 from browser.chromium import launch
 from browser.stores import write_crowd, write_forkable, write_shapes
-from browser.visitor import Visitor
+from browser.visitor import Visitor, origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,8 +64,7 @@ def cookies(browser: Browser, explorer: Served) -> Any:
 @pytest.fixture
 def visitor(browser: Browser, explorer: Served, cookies: Any) -> Iterator[Visitor]:
     """Open pages with it: `visitor.open("/")`. The test fails when a page gave cause for complaint."""
-    address = urlsplit(explorer.url)
-    visitor = Visitor(browser, f"{address.scheme}://{address.netloc}", cookies)
+    visitor = Visitor(browser, origin(explorer), cookies)
     yield visitor
     visitor.leave()
     assert visitor.complaints == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -31,12 +30,7 @@ def shop(
 ) -> Iterator[Visitor]:
     """Open pages of an explorer whose store may be emptied."""
     shutil.copy(demo_store, tmp_path / "shop.sqlite")
-    served = serve(tmp_path / "shop.sqlite")
-    address = urlsplit(served.url)
-    with browser.new_context() as context:
-        context.new_page().goto(served.url)
-        cookies = context.storage_state()
-    visitor = Visitor(browser, f"{address.scheme}://{address.netloc}", cookies)
+    visitor = Visitor.admitted(browser, serve(tmp_path / "shop.sqlite"))
     yield visitor
     visitor.leave()
     assert visitor.complaints == []

@@ -6,13 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
 
 from browser.test_look import WIDTHS, beyond_the_edge, violations
-from browser.visitor import PHONE, WIDE, Visitor
+from browser.visitor import PHONE, WIDE, Visitor, origin
 from explorer import addresses
 
 if TYPE_CHECKING:
@@ -44,8 +43,7 @@ def with_users(
 @pytest.fixture
 def person(browser: Browser, with_users: Served) -> Iterator[Visitor]:
     """Open pages there, at first as nobody."""
-    address = urlsplit(with_users.url)
-    visitor = Visitor(browser, f"{address.scheme}://{address.netloc}", None)
+    visitor = Visitor(browser, origin(with_users), None)
     yield visitor
     visitor.leave()
     refused = [text for text in visitor.complaints if "status of 4" not in text]

@@ -67,11 +67,7 @@ def replaying(serve: Callable[..., Served], tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def visitor(browser: Browser, replaying: Served) -> Iterator[Visitor]:
-    address = urlsplit(replaying.url)
-    with browser.new_context() as context:
-        context.new_page().goto(replaying.url)
-        cookies = context.storage_state()
-    visitor = Visitor(browser, f"{address.scheme}://{address.netloc}", cookies)
+    visitor = Visitor.admitted(browser, replaying)
     yield visitor
     visitor.leave()
     assert visitor.complaints == []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    from conftest import Served
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, Route
 
 WIDE, PHONE = 1440, 390
@@ -56,6 +57,14 @@ class Visitor:
             page.wait_for_function(SETTLED)
         return page
 
+    @classmethod
+    def admitted(cls, browser: Browser, served: Served) -> Visitor:
+        """Return somebody who came to an explorer with the address that its command printed."""
+        with browser.new_context() as context:
+            context.new_page().goto(served.url)
+            cookies = context.storage_state()
+        return cls(browser, origin(served), cookies)
+
     def leave(self) -> None:
         for context in self.browser.contexts:
             context.close()
@@ -87,6 +96,12 @@ class Visitor:
         policy = response.headers.get("content-security-policy", "")
         if "default-src" not in policy or "unsafe" in policy:
             self.complaints.append(f"policy of {response.url}: {policy or 'none'}")
+
+
+def origin(served: Served) -> str:
+    """Return the address of an explorer without what admits to it."""
+    address = urlsplit(served.url)
+    return f"{address.scheme}://{address.netloc}"
 
 
 def _silence(route: Route) -> None:
